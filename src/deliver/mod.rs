@@ -1,0 +1,81 @@
+//! Handing one transaction to a relay: an envelope and a body in, an outcome a recipient out.
+//!
+//! Nothing here knows of packets, checkpoints or priorities, and nothing here retries: what to do about an outcome is
+//! the caller's. What it promises is to be exact about what may have happened:
+//! - `Ok`: every recipient has an outcome, and those reported [`Outcome::Sent`] are the relay's responsibility.
+//! - [`Trouble::Unavailable`], [`Trouble::Interrupted`], [`Trouble::Unfit`]: the final dot was not sent. Nobody got it.
+//! - [`Trouble::Uncertain`]: the dot (or a part of the write that held it) went out and no answer came (RFC 1047).
+//!
+//! A crash in here leaves at most the recipients of the one transaction in that last state.
+
+pub mod interrupt;
+pub mod lmtp;
+pub mod maildir;
+pub mod sendmail;
+pub mod settings;
+pub mod sink;
+pub mod smtp;
+mod wire;
+
+pub use interrupt::Interrupt;
+pub use settings::{RelaySettings, RelayUrl};
+
+use crate::mail::{Body, Envelope, Outcome, Reply};
+
+/// A place to hand mail to. Shared by all workers; each opens its own connection.
+pub trait Relay: Send + Sync {
+    /// How logs and outcomes name it: its URL without credentials.
+    fn name(&self) -> &str;
+
+    /// Opens a connection and makes it ready for the first transaction (greeting, EHLO, STARTTLS, AUTH).
+    fn connect(&self, interrupt: &Interrupt) -> Result<Box<dyn Connection>, Trouble>;
+}
+
+/// One connection, kept open from transaction to transaction.
+pub trait Connection: Send {
+    /// Hands over one transaction.
+    ///
+    /// On `Ok`, `outcomes` holds one outcome for each recipient, in order. On [`Trouble::Uncertain`] it holds the
+    /// outcomes of a leading part of the recipients, which are final (LMTP answers one by one). On any other trouble it
+    /// is empty. After any trouble the connection is dead and must be dropped.
+    ///
+    /// An interrupt makes it give up at once before the final dot, and wait no longer than the interrupt's grace after it.
+    fn deliver(
+        &mut self,
+        envelope: &Envelope<'_>,
+        body: &Body,
+        interrupt: &Interrupt,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Receipt, Trouble>;
+
+    /// Whether the other side has hung up, or said something unasked, since the last transaction (looks, doesn't wait).
+    /// A connection that idled is asked before it is used again, so that its ordinary death costs no transaction.
+    fn is_stale(&mut self) -> bool;
+
+    /// Says goodbye (QUIT) without waiting for an answer.
+    fn close(self: Box<Self>);
+}
+
+/// What the relay said to the transaction as a whole: the answer to the final dot, or the one that ended it earlier.
+/// For the log line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub reply: Reply,
+}
+
+/// Why a transaction, or a connection, came to nothing. Whose fault it is, is in the name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The relay is down, refuses, answers 421, hangs, hangs up or talks nonsense. No recipient is to blame.
+    #[error("{relay}: {doing}: {why}")]
+    Unavailable { relay: String, doing: &'static str, why: String },
+    /// As above, but behind the final dot: the relay may have the message or not.
+    #[error("{relay}: no answer to the final dot: {why}; the relay may have taken the message")]
+    Uncertain { relay: String, why: String },
+    /// This relay can't carry this message, whoever receives it: too big for its SIZE, 8-bit without 8BITMIME.
+    #[error("{relay}: {why}")]
+    Unfit { relay: String, why: String },
+    /// The caller's interrupt came before the final dot.
+    #[error("{relay}: interrupted before the final dot")]
+    Interrupted { relay: String },
+}

@@ -1,0 +1,6 @@
+//! Placeholder.
+pub mod deliver;
+pub mod mail;
+pub mod render;
+pub mod schedule;
+pub mod spool;

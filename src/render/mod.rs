@@ -1,0 +1,2 @@
+//! Message bytes in, message bytes out. Pure.
+pub mod wire;

@@ -1,0 +1,2 @@
+//! All that touches the spool's files.
+pub mod layout;
