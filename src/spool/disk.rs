@@ -1,0 +1,529 @@
+//! The system calls under the spool, each relative to an open directory.
+//!
+//! A directory held open keeps working when another process renames it, so nothing here resolves a path twice. Every
+//! call says on failure what was attempted, on which path and what the system said; the caller adds what happens to the
+//! mail ([`DiskError::fate`]). Symbolic links are never followed and only regular files are opened: what else lies in a
+//! spool was not put there by a producer.
+//!
+//! Each call passes the [`Faults`] of its [`Disk`] first. In production there are none; tests use them to fail, or to
+//! "crash", at the k-th operation on a real file system.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+
+/// What is about to be done to the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    Open,
+    Create,
+    Read,
+    Write,
+    Sync,
+    Truncate,
+    Rename,
+    Link,
+    Remove,
+    MakeDirectory,
+    List,
+    Look,
+    Lock,
+}
+
+impl Op {
+    /// Whether it changes what a reader of the spool, or a disk after a power loss, finds.
+    pub fn changes(self) -> bool {
+        !matches!(self, Op::Open | Op::Read | Op::List | Op::Look | Op::Lock)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Op::Open => "open",
+            Op::Create => "create",
+            Op::Read => "read",
+            Op::Write => "write",
+            Op::Sync => "sync",
+            Op::Truncate => "cut",
+            Op::Rename => "rename",
+            Op::Link => "link",
+            Op::Remove => "remove",
+            Op::MakeDirectory => "create directory",
+            Op::List => "list",
+            Op::Look => "look at",
+            Op::Lock => "lock",
+        })
+    }
+}
+
+/// Decides, before each operation, whether it fails.
+pub trait Faults: Send + Sync {
+    fn before(&self, op: Op, directory: &Path, name: &OsStr) -> io::Result<()>;
+}
+
+/// A failed operation.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {op} {}: {source}{fate}", path.display())]
+pub struct DiskError {
+    pub op: Op,
+    /// Below the spool's root.
+    pub path: PathBuf,
+    pub source: io::Error,
+    fate: Cow<'static, str>,
+}
+
+impl DiskError {
+    pub(crate) fn new(op: Op, directory: &Path, name: &OsStr, source: impl Into<io::Error>) -> DiskError {
+        let path = if name.is_empty() { directory.to_owned() } else { directory.join(name) };
+        DiskError { op, path, source: source.into(), fate: Cow::Borrowed("") }
+    }
+
+    /// Adds what happens to the mail now.
+    pub fn fate(mut self, fate: impl fmt::Display) -> DiskError {
+        self.fate = format!("; {fate}").into();
+        self
+    }
+
+    /// What was named isn't there (any more): another process won a race, or an operator moved it. Mostly an ordinary
+    /// answer.
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+            Some(rustix::io::Errno::NOENT | rustix::io::Errno::STALE)
+        )
+    }
+
+    pub fn is_exists(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// What lies there is no regular file, or no directory, where one must be.
+    pub fn is_wrong_kind(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+            || matches!(
+                self.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+                Some(
+                    rustix::io::Errno::LOOP
+                        | rustix::io::Errno::NOTDIR
+                        | rustix::io::Errno::ISDIR
+                        | rustix::io::Errno::NXIO
+                )
+            )
+    }
+}
+
+pub type Result<T> = std::result::Result<T, DiskError>;
+
+/// Turns "it isn't there" into `None`.
+pub fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The operating system's files, perhaps with faults.
+#[derive(Clone, Default)]
+pub struct Disk {
+    faults: Option<Arc<dyn Faults>>,
+}
+
+impl Disk {
+    pub fn with_faults(faults: Arc<dyn Faults>) -> Disk {
+        Disk { faults: Some(faults) }
+    }
+
+    /// Opens the directory that paths in errors start from. Unlike everything below it, it may be a symbolic link.
+    pub fn open_root(&self, path: &Path) -> Result<Dir> {
+        self.step(Op::Open, path, OsStr::new(""))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| DiskError::new(Op::Open, path, OsStr::new(""), errno))?;
+        Ok(Dir { fd, path: path.into(), disk: self.clone() })
+    }
+
+    fn step(&self, op: Op, directory: &Path, name: &OsStr) -> Result<()> {
+        match &self.faults {
+            None => Ok(()),
+            Some(faults) => {
+                faults.before(op, directory, name).map_err(|error| DiskError::new(op, directory, name, error))
+            }
+        }
+    }
+}
+
+/// Which file or directory, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    File,
+    Directory,
+    /// Symbolic link, FIFO, socket, device: nothing of ours.
+    Other,
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Kind {
+        match file_type {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// What the file system knows of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub identity: Identity,
+    pub kind: Kind,
+    pub size: u64,
+    /// Of the last change to the content, seconds since 1970.
+    pub modified: u64,
+    pub owner: u32,
+    pub links: u64,
+}
+
+impl From<rustix::fs::Stat> for Look {
+    fn from(stat: rustix::fs::Stat) -> Look {
+        Look {
+            identity: Identity { device: stat.st_dev, inode: stat.st_ino },
+            kind: FileType::from_raw_mode(stat.st_mode).into(),
+            size: stat.st_size as u64,
+            modified: stat.st_mtime as u64,
+            owner: stat.st_uid,
+            links: stat.st_nlink,
+        }
+    }
+}
+
+/// An open directory.
+pub struct Dir {
+    fd: OwnedFd,
+    /// For messages: where it was when it was opened.
+    path: Arc<Path>,
+    disk: Disk,
+}
+
+/// The permissions of what this program creates; the umask takes its part.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o770);
+const FILE_MODE: Mode = Mode::from_raw_mode(0o660);
+
+impl Dir {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn error(&self, op: Op, name: &OsStr, source: impl Into<io::Error>) -> DiskError {
+        DiskError::new(op, &self.path, name, source)
+    }
+
+    /// Passes the faults, then does `call`.
+    fn run<T>(&self, op: Op, name: &str, call: impl FnOnce() -> rustix::io::Result<T>) -> Result<T> {
+        let name = OsStr::new(name);
+        self.disk.step(op, &self.path, name)?;
+        call().map_err(|errno| self.error(op, name, errno))
+    }
+
+    pub fn open_dir(&self, name: &str) -> Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.run(Op::Open, name, || rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(Dir { fd, path: self.path.join(name).into(), disk: self.disk.clone() })
+    }
+
+    /// Opens a regular file for reading and writing.
+    pub fn open(&self, name: &str) -> Result<SpoolFile> {
+        self.open_with(name, OFlags::RDWR)
+    }
+
+    /// Opens a regular file for reading: works on a spool one may only read.
+    pub fn open_read(&self, name: &str) -> Result<SpoolFile> {
+        self.open_with(name, OFlags::RDONLY)
+    }
+
+    fn open_with(&self, name: &str, access: OFlags) -> Result<SpoolFile> {
+        // NONBLOCK: opening a FIFO would wait for its other end.
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = self.run(Op::Open, name, || rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        let file = self.file(fd, name);
+        if file.look()?.kind != Kind::File {
+            let why = io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
+            return Err(self.error(Op::Open, OsStr::new(name), why));
+        }
+        Ok(file)
+    }
+
+    /// Creates a file that must not exist.
+    pub fn create(&self, name: &str) -> Result<SpoolFile> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.run(Op::Create, name, || rustix::fs::openat(&self.fd, name, flags, FILE_MODE))?;
+        Ok(self.file(fd, name))
+    }
+
+    fn file(&self, fd: OwnedFd, name: &str) -> SpoolFile {
+        SpoolFile { file: fd.into(), directory: self.path.clone(), name: name.into(), disk: self.disk.clone() }
+    }
+
+    /// Reads a whole regular file, refusing one of more than `limit` octets.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        self.open_read(name)?.read_all(limit)
+    }
+
+    pub fn make_dir(&self, name: &str) -> Result<()> {
+        self.run(Op::MakeDirectory, name, || rustix::fs::mkdirat(&self.fd, name, DIRECTORY_MODE))
+    }
+
+    /// Moves an entry, never onto one that exists.
+    pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
+        self.run(Op::Rename, from, || {
+            match rustix::fs::renameat_with(&self.fd, from, &to_dir.fd, to, RenameFlags::NOREPLACE) {
+                // A file system without that flag (some network ones). A folder never replaces a non-empty one, and
+                // empty ones are never visible, so looking first leaves only the name of a plain file at risk; those
+                // carry an id that is used once.
+                Err(rustix::io::Errno::INVAL) => match rustix::fs::statat(&to_dir.fd, to, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(_) => Err(rustix::io::Errno::EXIST),
+                    Err(rustix::io::Errno::NOENT) => rustix::fs::renameat(&self.fd, from, &to_dir.fd, to),
+                    Err(errno) => Err(errno),
+                },
+                result => result,
+            }
+        })
+    }
+
+    /// Replaces `to` by `from`, both in this directory.
+    pub fn replace(&self, from: &str, to: &str) -> Result<()> {
+        self.run(Op::Rename, from, || rustix::fs::renameat(&self.fd, from, &self.fd, to))
+    }
+
+    /// A second name for a file.
+    pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
+        self.run(Op::Link, from, || rustix::fs::linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty()))
+    }
+
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.run(Op::Remove, name, || rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()))
+    }
+
+    pub fn remove_dir(&self, name: &str) -> Result<()> {
+        self.run(Op::Remove, name, || rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Makes the entries' creation, renaming and removal durable.
+    pub fn sync(&self) -> Result<()> {
+        self.run(Op::Sync, "", || rustix::fs::fsync(&self.fd))
+    }
+
+    /// `None` if there is nothing of that name. A symbolic link is looked at itself.
+    pub fn look(&self, name: &str) -> Result<Option<Look>> {
+        unless_gone(self.run(Op::Look, name, || rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)))
+            .map(|stat| stat.map(Look::from))
+    }
+
+    /// This directory itself.
+    pub fn look_self(&self) -> Result<Look> {
+        self.run(Op::Look, "", || rustix::fs::fstat(&self.fd)).map(Look::from)
+    }
+
+    /// Names and kinds, in no order, without `.` and `..`. One call a few hundred entries, no stat.
+    pub fn list(&self) -> Result<Vec<(OsString, Kind)>> {
+        self.disk.step(Op::List, &self.path, OsStr::new(""))?;
+        let error = |errno| self.error(Op::List, OsStr::new(""), errno);
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems don't tell in the listing.
+                FileType::Unknown => match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode).into(),
+                    Err(rustix::io::Errno::NOENT) => continue,
+                    Err(errno) => return Err(self.error(Op::Look, name, errno)),
+                },
+                known => known.into(),
+            };
+            entries.push((name.to_owned(), kind));
+        }
+        Ok(entries)
+    }
+
+    /// Octets that an unprivileged process may still write, and all octets, of this file system.
+    pub fn free_space(&self) -> Result<(u64, u64)> {
+        let stat = self.run(Op::Look, "", || rustix::fs::fstatvfs(&self.fd))?;
+        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    }
+
+    /// Waits for the exclusive right to this directory among processes on this machine; it ends when the returned value
+    /// is dropped, or its process dies.
+    pub fn lock(&self) -> Result<DirLock> {
+        let own = self.open_dir(".")?;
+        self.run(Op::Lock, "", || rustix::fs::flock(&own.fd, FlockOperation::LockExclusive))?;
+        Ok(DirLock(own))
+    }
+}
+
+/// See [`Dir::lock`].
+pub struct DirLock(#[expect(dead_code, reason = "held for its descriptor")] Dir);
+
+/// An open regular file of the spool.
+pub struct SpoolFile {
+    file: File,
+    directory: Arc<Path>,
+    name: Box<str>,
+    disk: Disk,
+}
+
+impl SpoolFile {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it was when it was opened.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(&*self.name)
+    }
+
+    fn run<T, E: Into<io::Error>>(&self, op: Op, call: impl FnOnce(&File) -> std::result::Result<T, E>) -> Result<T> {
+        let name = OsStr::new(&*self.name);
+        self.disk.step(op, &self.directory, name)?;
+        call(&self.file).map_err(|error| DiskError::new(op, &self.directory, name, error))
+    }
+
+    pub fn look(&self) -> Result<Look> {
+        self.run(Op::Look, |file| rustix::fs::fstat(file)).map(Look::from)
+    }
+
+    /// From the start, refusing more than `limit` octets.
+    pub fn read_all(&self, limit: u64) -> Result<Vec<u8>> {
+        self.read_from(0, limit)
+    }
+
+    /// From `offset` to the end, refusing more than `limit` octets.
+    pub fn read_from(&self, offset: u64, limit: u64) -> Result<Vec<u8>> {
+        struct At<'a>(&'a File, u64);
+        impl Read for At<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.read_at(buffer, self.1)?;
+                self.1 += n as u64;
+                Ok(n)
+            }
+        }
+        self.run(Op::Read, |file| {
+            let size = rustix::fs::fstat(file)?.st_size as u64;
+            let expected = size.saturating_sub(offset);
+            if expected > limit {
+                let why = format!("{expected} octets, more than the {limit} that are read at most");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+            }
+            // One spare octet: the read that finds the end needs no second buffer.
+            let mut content = Vec::with_capacity(expected as usize + 1);
+            At(file, offset).take(limit + 1).read_to_end(&mut content)?;
+            if content.len() as u64 > limit {
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it grows while it is read"));
+            }
+            Ok(content)
+        })
+    }
+
+    pub fn write_at(&self, content: &[u8], offset: u64) -> Result<()> {
+        self.run(Op::Write, |file| file.write_all_at(content, offset))
+    }
+
+    /// Makes content and length durable.
+    pub fn sync_data(&self) -> Result<()> {
+        self.run(Op::Sync, |file| rustix::fs::fdatasync(file))
+    }
+
+    pub fn set_len(&self, length: u64) -> Result<()> {
+        self.run(Op::Truncate, |file| file.set_len(length))
+    }
+
+    /// Tries to get the exclusive right to this file among processes and threads of this machine; it ends when the file
+    /// is closed, or its process dies. `false`: somebody else has it.
+    pub fn try_lock(&self) -> Result<bool> {
+        self.run(Op::Lock, |file| match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno),
+        })
+    }
+
+    /// As [`Self::try_lock`], but waits.
+    pub fn lock(&self) -> Result<()> {
+        self.run(Op::Lock, |file| rustix::fs::flock(file, FlockOperation::LockExclusive))
+    }
+
+    /// Gives the file to another user. Only root can.
+    pub fn give_to(&self, owner: u32) -> Result<()> {
+        let owner = rustix::fs::Uid::from_raw(owner);
+        self.run(Op::Write, |file| rustix::fs::fchown(file.as_fd(), Some(owner), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Dir) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Disk::default().open_root(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_rename_never_replaces() {
+        let (_keep, root) = root();
+        root.make_dir("a").unwrap();
+        root.make_dir("b").unwrap();
+        assert!(root.rename("a", &root, "b").unwrap_err().is_exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_links_are_not_followed() {
+        let (keep, root) = root();
+        std::os::unix::fs::symlink("/etc/passwd", keep.path().join("link")).unwrap();
+        rustix::fs::mkfifoat(&root.fd, "fifo", Mode::RWXU).unwrap();
+        root.make_dir("dir").unwrap();
+        for name in ["link", "fifo", "dir"] {
+            assert!(root.open_read(name).err().unwrap().is_wrong_kind(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused_with_its_name() {
+        let (_keep, root) = root();
+        root.create("big").unwrap().write_at(b"12345", 0).unwrap();
+        assert_eq!(root.read("big", 5).unwrap(), b"12345");
+        let error = root.read("big", 4).unwrap_err().fate("the packet is set aside").to_string();
+        assert!(error.contains("big: 5 octets") && error.ends_with("; the packet is set aside"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_holds_against_another_descriptor_of_the_same_process() {
+        let (_keep, root) = root();
+        let first = root.create("packet").unwrap();
+        let second = root.open("packet").unwrap();
+        assert!(first.try_lock().unwrap());
+        assert!(!second.try_lock().unwrap());
+        drop(first);
+        assert!(second.try_lock().unwrap());
+    }
+}
