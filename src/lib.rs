@@ -1,4 +1,5 @@
 //! Placeholder.
+pub mod claim;
 pub mod deliver;
 pub mod mail;
 pub mod render;

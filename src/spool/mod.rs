@@ -20,7 +20,13 @@
 
 pub mod disk;
 pub mod draft;
+pub mod failures;
+pub mod folder;
 pub mod layout;
+pub mod moves;
+pub mod note;
+pub mod progress;
+pub mod set_aside;
 
 use std::ffi::OsStr;
 use std::path::Path;

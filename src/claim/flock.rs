@@ -1,0 +1,31 @@
+//! Claims among the processes of one machine: flock(2) on the packet's file.
+//!
+//! The kernel frees the lock of a process that dies, so there is no stale claim and nothing to renew. Not for network
+//! file systems, where flock is not to be relied on.
+
+use crate::mail::PacketName;
+use crate::spool::disk::{DiskError, unless_gone};
+use crate::spool::folder::Folder;
+use crate::spool::layout::FileName;
+
+use super::{Attempt, Claim, Claims};
+
+/// See the module.
+pub struct Flock;
+
+impl Claims for Flock {
+    fn try_claim(&self, folder: &Folder, packet: &PacketName) -> Result<Attempt, DiskError> {
+        let name = FileName::Packet(packet.clone()).to_string();
+        let Some(file) = unless_gone(folder.dir().open(&name))? else { return Ok(Attempt::Gone) };
+        if !file.try_lock()? {
+            return Ok(Attempt::Taken);
+        }
+        // Between open and lock the last holder may have finished the packet and removed it.
+        let now = folder.dir().look(&name)?;
+        if now.is_some_and(|look| Ok(look.identity) == file.look().map(|own| own.identity).map_err(drop)) {
+            Ok(Attempt::Won(Claim { file }))
+        } else {
+            Ok(Attempt::Gone)
+        }
+    }
+}

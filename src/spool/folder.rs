@@ -1,0 +1,191 @@
+//! One message's folder, held open.
+//!
+//! The descriptor stays good while operators rename the folder, so a worker reads and writes through it and asks at each
+//! boundary, with one look, whether the folder is still where it thinks it is.
+//!
+//! A folder is finished when no packet is left in it; [`Folder::remove`] then takes it away in an order in which a crash
+//! after any step leaves a finished or an empty folder, and never a packet without its message.
+
+use std::ffi::OsString;
+
+use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority};
+
+use super::disk::{Dir, Identity, Kind, Result, unless_gone};
+use super::layout::{self, FileName, MessageName};
+use super::note::Note;
+use super::{Spool, failures, set_aside};
+
+/// A message is read into memory; relays take 10 to 50 MiB, so this is no limit one meets.
+pub const MAX_MESSAGE: u64 = 256 * 1024 * 1024;
+
+/// See the module.
+pub struct Folder {
+    dir: Dir,
+    name: MessageName,
+    identity: Identity,
+}
+
+/// What lies in a folder, by name alone.
+#[derive(Default, Debug)]
+pub struct Contents {
+    pub message: bool,
+    pub variants: Vec<Mode>,
+    /// In the order in which they are sent.
+    pub packets: Vec<PacketName>,
+    pub statuses: Vec<PacketName>,
+    pub failures: bool,
+    pub held: bool,
+    pub reason: bool,
+    /// What the grammar doesn't know, or what is no regular file, and why.
+    pub strange: Vec<(OsString, String)>,
+}
+
+/// What became of [`Folder::remove`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Removal {
+    Removed,
+    /// A packet is left: somebody works on it, or it waits.
+    NotFinished,
+    /// Went to `bad/` for the reason given: something in it has not been reported to anybody.
+    SetAside(String),
+}
+
+impl Folder {
+    /// Opens the folder; `None` if it is not there (any more).
+    pub fn open(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Folder>> {
+        let Some(dir) = unless_gone(spool.at(priority).open_dir(&name.to_string()))? else { return Ok(None) };
+        let identity = dir.look_self()?.identity;
+        Ok(Some(Folder { dir, name: name.clone(), identity }))
+    }
+
+    pub fn name(&self) -> &MessageName {
+        &self.name
+    }
+
+    pub fn id(&self) -> &MessageId {
+        &self.name.id
+    }
+
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Whether this very folder is still at `priority` under its name: the truth that a worker looks at when it is at a
+    /// boundary. One system call.
+    pub fn is_at(&self, spool: &Spool, priority: Priority) -> Result<bool> {
+        let found = spool.at(priority).look(&self.name.to_string())?;
+        Ok(found.is_some_and(|look| look.identity == self.identity))
+    }
+
+    /// Where this very folder is now, if it is anywhere below `distribute/`.
+    pub fn whereabouts(&self, spool: &Spool) -> Result<Option<(Priority, MessageName)>> {
+        let Some((priority, name)) = spool.locate(self.id())? else { return Ok(None) };
+        let same = spool.at(priority).look(&name.to_string())?.is_some_and(|look| look.identity == self.identity);
+        Ok(same.then_some((priority, name)))
+    }
+
+    pub fn contents(&self) -> Result<Contents> {
+        let mut contents = Contents::default();
+        for (name, kind) in self.dir.list()? {
+            let file = match layout::parse::<FileName>(&name) {
+                Ok(file) if kind == Kind::File => file,
+                Ok(_) => {
+                    contents.strange.push((name, "not a regular file".into()));
+                    continue;
+                }
+                Err(error) => {
+                    contents.strange.push((name, error.reason));
+                    continue;
+                }
+            };
+            match file {
+                FileName::Message => contents.message = true,
+                FileName::Variant(mode) => contents.variants.push(mode),
+                FileName::Packet(packet) => contents.packets.push(packet),
+                FileName::Status(packet) => contents.statuses.push(packet),
+                FileName::Failures => contents.failures = true,
+                FileName::Held => contents.held = true,
+                FileName::Reason => contents.reason = true,
+            }
+        }
+        contents.packets.sort_unstable();
+        Ok(contents)
+    }
+
+    /// The message file's bytes, spool header lines included.
+    pub fn read_message(&self) -> Result<Vec<u8>> {
+        self.dir.read(layout::MESSAGE, MAX_MESSAGE)
+    }
+
+    /// What packets of `mode` get instead; `None` if there is no such file.
+    pub fn read_variant(&self, mode: &Mode) -> Result<Option<Vec<u8>>> {
+        unless_gone(self.dir.read(&FileName::Variant(mode.clone()).to_string(), MAX_MESSAGE))
+    }
+
+    /// Takes a finished message away. `priority` is where it was last seen.
+    ///
+    /// Several processes may do this to one message at a time: what has gone already is fine. The packets' removal is on
+    /// disk before this is called, so a power loss brings back a finished folder at worst.
+    pub fn remove(&self, spool: &Spool, priority: Priority, now: Epoch) -> Result<Removal> {
+        let contents = match self.contents() {
+            Err(error) if error.is_gone() => return Ok(Removal::Removed),
+            contents => contents?,
+        };
+        if !contents.packets.is_empty() {
+            return Ok(Removal::NotFinished);
+        }
+        let failed = if contents.failures { failures::read(&self.dir)?.len() } else { 0 };
+        let mut because = Vec::new();
+        if failed > 0 {
+            because.push(format!("{failed} recipients failed for good: see the file failures"));
+        }
+        if let Some((name, why)) = contents.strange.first() {
+            because.push(format!("{} is no file of a message: {why}", name.display()));
+        }
+        if !because.is_empty() {
+            let why = format!("all packets were distributed; {}", because.join("; "));
+            return match self.set_aside(spool, priority, now, &why)? {
+                true => Ok(Removal::SetAside(why)),
+                false => Ok(Removal::Removed),
+            };
+        }
+        let statuses = contents.statuses.into_iter().map(FileName::Status);
+        let variants = contents.variants.into_iter().map(FileName::Variant);
+        // The message last: as long as it is there, the folder is a finished one and not a damaged one.
+        let last = [FileName::Failures, FileName::Held, FileName::Reason, FileName::Message];
+        for file in statuses.chain(variants).chain(last) {
+            unless_gone(self.dir.remove(&file.to_string()))?;
+        }
+        self.remove_empty(spool, priority)?;
+        Ok(Removal::Removed)
+    }
+
+    /// Takes away a folder without a file in it: what a removal that was cut short leaves.
+    pub fn remove_empty(&self, spool: &Spool, priority: Priority) -> Result<()> {
+        let mut priority = priority;
+        // An operator may move the folder while we empty it. Each turn of this loop needs one more requeue.
+        for _ in 0..10 {
+            match spool.at(priority).remove_dir(&self.name.to_string()) {
+                Err(error) if error.is_gone() => match self.whereabouts(spool)? {
+                    Some((elsewhere, _)) => priority = elsewhere,
+                    None => return Ok(()),
+                },
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the whole message aside. `false`: it is not below `distribute/` any more.
+    pub fn set_aside(&self, spool: &Spool, priority: Priority, now: Epoch, why: &str) -> Result<bool> {
+        let mut place = Some((priority, self.name.clone()));
+        while let Some((priority, name)) = place {
+            let note = Note::new(now, set_aside::PROGRAM, why, priority);
+            if set_aside::message(spool, priority, &name, &note)?.is_some() {
+                return Ok(true);
+            }
+            place = self.whereabouts(spool)?;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,108 @@
+//! What operators do to messages: requeue, hold, release, cancel. Each is one rename(2) of the folder, atomic and of
+//! constant cost, whether or not a scheduler is running and also while workers send from it: they see it at the next
+//! boundary.
+//!
+//! A crash before the rename has changed nothing but a note; after it, all is done.
+
+use crate::mail::{Epoch, MessageId, Priority};
+
+use super::disk::{DiskError, Result, unless_gone};
+use super::layout::{self, MessageName};
+use super::note::Note;
+use super::{Spool, draft, set_aside};
+
+/// What became of a move.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Moved {
+    Moved {
+        from: Priority,
+        to: Priority,
+    },
+    AlreadyThere(Priority),
+    /// No message of that id is below `distribute/`: distributed, cancelled, or never there.
+    NotFound,
+}
+
+/// Moves a message to another priority. To hold one, use [`hold`]: it keeps the reason.
+pub fn requeue(spool: &Spool, id: &MessageId, to: Priority) -> Result<Moved> {
+    relocate(spool, id, |_, _| Ok(Some(to)))
+}
+
+/// Holds a message: it stays in `z` until it is released. `note.from` is filled in.
+pub fn hold(spool: &Spool, id: &MessageId, now: Epoch, by: &str, why: &str) -> Result<Moved> {
+    relocate(spool, id, |from, name| {
+        if from != Priority::Held {
+            let Some(dir) = unless_gone(spool.at(from).open_dir(&name.to_string()))? else { return Ok(None) };
+            Note::new(now, by, why, from).write(&dir, layout::HELD)?;
+        }
+        Ok(Some(Priority::Held))
+    })
+}
+
+/// Lets a held message go: to `to`, else to where it was before, else to `default`.
+pub fn release(spool: &Spool, id: &MessageId, to: Option<Priority>, default: Priority) -> Result<Moved> {
+    relocate(spool, id, |from, name| {
+        if from != Priority::Held {
+            return Ok(Some(from));
+        }
+        let Some(dir) = unless_gone(spool.at(from).open_dir(&name.to_string()))? else { return Ok(None) };
+        let before = Note::read(&dir, layout::HELD).and_then(|note| note.from_priority());
+        Ok(Some(to.or(before.filter(|&before| before != Priority::Held)).unwrap_or(default)))
+    })
+}
+
+/// Moves the message to where `decide` says, once it is found; `None` from `decide`: it moved meanwhile, look again.
+fn relocate(
+    spool: &Spool,
+    id: &MessageId,
+    decide: impl Fn(Priority, &MessageName) -> Result<Option<Priority>>,
+) -> Result<Moved> {
+    const FATE: &str = "the message stays where it is";
+    // Losing a race against another move is an ordinary answer; each turn needs one more of them.
+    loop {
+        let Some((from, name)) = spool.locate(id)? else { return Ok(Moved::NotFound) };
+        let Some(to) = decide(from, &name).map_err(|error| error.fate(FATE))? else { continue };
+        if to == from {
+            return Ok(Moved::AlreadyThere(to));
+        }
+        let text = name.to_string();
+        if unless_gone(spool.at(from).rename(&text, spool.at(to), &text)).map_err(|error| error.fate(FATE))?.is_none() {
+            continue;
+        }
+        // What was held is not any more; a note left by a crash here is overwritten by the next hold.
+        if from == Priority::Held
+            && let Some(dir) = unless_gone(spool.at(to).open_dir(&text))?
+        {
+            unless_gone(dir.remove(layout::HELD))?;
+        }
+        let unsure = |error: DiskError| error.fate("the message has been moved, but a power loss now may undo that");
+        spool.at(to).sync().map_err(unsure)?;
+        return Ok(Moved::Moved { from, to });
+    }
+}
+
+/// What becomes of a cancelled message's undelivered rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// It goes to `bad/` with the reason.
+    Keep,
+    /// It is deleted.
+    Purge,
+}
+
+/// Cancels a message: whoever has not got it doesn't get it, but for transactions in flight. Gives where it stood;
+/// `None` if it is not below `distribute/`.
+pub fn cancel(spool: &Spool, id: &MessageId, now: Epoch, by: &str, why: &str, rest: Rest) -> Result<Option<Priority>> {
+    loop {
+        let Some((from, name)) = spool.locate(id)? else { return Ok(None) };
+        let Some(place) = set_aside::message(spool, from, &name, &Note::new(now, by, why, from))? else { continue };
+        if rest == Rest::Purge {
+            let purge = || draft::discard(spool.bad(), &place);
+            // A worker in flight may add a retry packet between listing and removal; its next write finds no folder.
+            purge()
+                .or_else(|_| purge())
+                .map_err(|error| error.fate("the message is cancelled; what is left of it lies in bad/"))?;
+        }
+        return Ok(Some(from));
+    }
+}

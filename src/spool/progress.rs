@@ -1,0 +1,245 @@
+//! One packet being sent: its recipients, how far it is, and what became of those that were not taken.
+//!
+//! Whoever calls this has the packet's claim. After each transaction, in this order, each step on disk before the next:
+//!
+//! 1. deferred recipients into a retry packet ([`Progress::defer`]), failed ones into `failures` ([`Progress::fail`]);
+//! 2. the checkpoint past them ([`Progress::advance`]); behind the last recipient the packet itself goes instead
+//!    ([`Progress::finish`]).
+//!
+//! A crash between 1 and 2 leaves recipients both in the retry packet and ahead of the checkpoint. They are taken off
+//! the retry packet before either packet is worked on again ([`cut_unpassed`]), which is why a retry packet is started
+//! under its parent's claim. A crash after 2 leaves nothing to mend.
+//!
+//! A packet that is finished in its first transaction never gets a checkpoint: its removal says it all.
+
+use crate::mail::{Epoch, Packet, PacketName, checkpoint};
+
+use super::disk::{DiskError, Result, SpoolFile, unless_gone};
+use super::failures::{self, Failure};
+use super::folder::Folder;
+use super::layout::FileName;
+
+/// A packet of a million recipients has 40 MB or so.
+const MAX_PACKET: u64 = 1024 * 1024 * 1024;
+/// A status file has 256 octets; a producer's may be of another length.
+const MAX_STATUS: u64 = 64 * 1024;
+
+/// See the module.
+pub struct Progress {
+    name: PacketName,
+    packet: Packet,
+    /// Index of the first recipient without an outcome. Only rises (I3).
+    next: usize,
+    status: Option<SpoolFile>,
+    retry: Option<RetryFile>,
+    sync: Sync,
+}
+
+/// How durable a checkpoint is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sync {
+    /// On disk before the next transaction: survives a power loss.
+    Data,
+    /// In the kernel: survives the death of this process, not the machine's.
+    None,
+}
+
+/// The retry packet that takes this packet's deferred recipients.
+struct RetryFile {
+    file: SpoolFile,
+    length: u64,
+}
+
+/// Why a packet can't be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It can't be read. To be set aside: guessing where it was would skip members or send to them twice.
+    #[error("{0}")]
+    Bad(String),
+}
+
+impl Progress {
+    /// Reads the packet (through the claimed `file`) and its checkpoint.
+    pub fn open(
+        folder: &Folder,
+        name: &PacketName,
+        file: &SpoolFile,
+        sync: Sync,
+    ) -> std::result::Result<Progress, Unusable> {
+        let file_name = FileName::Packet(name.clone());
+        let bytes = match file.read_all(MAX_PACKET) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::FileTooLarge => {
+                return Err(Unusable::Bad(error.to_string()));
+            }
+            bytes => bytes?,
+        };
+        let packet = Packet::parse(bytes).map_err(|bad| Unusable::Bad(format!("{file_name}: {bad}")))?;
+        let status_name = FileName::Status(name.clone());
+        let status = match unless_gone(folder.dir().open(&status_name.to_string())) {
+            Err(error) if error.is_wrong_kind() => return Err(Unusable::Bad(error.to_string())),
+            status => status?,
+        };
+        let next = match &status {
+            None => 0,
+            Some(status) => {
+                let content = status.read_all(MAX_STATUS)?;
+                let bad = |why: String| Unusable::Bad(format!("{status_name}: {why}"));
+                match checkpoint::decode(&content).map_err(|error| bad(error.to_string()))? {
+                    None => 0,
+                    Some(last) => {
+                        1 + packet
+                            .position(last)
+                            .ok_or_else(|| bad(format!("names {last}, which is not in {file_name}")))?
+                    }
+                }
+            }
+        };
+        Ok(Progress { name: name.clone(), packet, next, status, retry: None, sync })
+    }
+
+    pub fn name(&self) -> &PacketName {
+        &self.name
+    }
+
+    pub fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// Index of the first recipient without an outcome.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    pub fn remaining(&self) -> usize {
+        self.packet.len() - self.next
+    }
+
+    /// Whether `recipient` stands in this packet and has no outcome yet.
+    pub fn is_ahead(&self, recipient: &str) -> bool {
+        (self.next..self.packet.len()).any(|index| self.packet.address(index) == recipient)
+    }
+
+    /// Whether deferred recipients have a retry packet to go to; if not, [`Progress::begin_retry`] makes one.
+    pub fn has_retry(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Creates the retry packet for this packet's deferred recipients, due at `due` or, if that name is taken, as soon
+    /// after as one is free. The caller claims it before anything is written to it, and keeps the claim as long as this
+    /// `Progress`.
+    pub fn begin_retry(&mut self, folder: &Folder, due: Epoch) -> Result<PacketName> {
+        let mut due = due;
+        loop {
+            let name = self.name.retry_at(due);
+            match folder.dir().create(&FileName::Packet(name.clone()).to_string()) {
+                Err(error) if error.is_exists() => due = due.plus(1),
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    // Now, not with the first line: the checkpoint that relies on this file syncs no folder.
+                    if self.sync == Sync::Data {
+                        folder.dir().sync()?;
+                    }
+                    self.retry = Some(RetryFile { file, length: 0 });
+                    return Ok(name);
+                }
+            }
+        }
+    }
+
+    /// Puts recipients, by index, into the retry packet.
+    pub fn defer(&mut self, recipients: &[usize]) -> Result<()> {
+        let retry = self.retry.as_mut().expect("begin_retry comes first");
+        let mut lines = Vec::new();
+        for &index in recipients {
+            assert!(index >= self.next, "a recipient behind the checkpoint has an outcome");
+            lines.extend_from_slice(self.packet.line(index));
+            lines.push(b'\n');
+        }
+        retry.file.write_at(&lines, retry.length)?;
+        if self.sync == Sync::Data {
+            retry.file.sync_data()?;
+        }
+        retry.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Records recipients that failed for good.
+    pub fn fail(&self, folder: &Folder, failed: &[Failure]) -> Result<()> {
+        failures::append(folder.dir(), failed)
+    }
+
+    /// Takes back failures that a crash left ahead of the checkpoint: those recipients are sent to again.
+    pub fn retract_failures(&self, folder: &Folder, latest: &[String], now: Epoch) -> Result<()> {
+        let ahead: Vec<String> = latest.iter().filter(|recipient| self.is_ahead(recipient)).cloned().collect();
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        failures::retract(folder.dir(), &self.name, &ahead, now)
+    }
+
+    /// Moves the checkpoint past the recipients before index `to`, all of which have a durable outcome.
+    pub fn advance(&mut self, folder: &Folder, to: usize) -> Result<()> {
+        assert!(self.next <= to && to <= self.packet.len(), "a checkpoint only advances");
+        if to == self.next {
+            return Ok(());
+        }
+        let record = checkpoint::encode(self.packet.address(to - 1));
+        let fresh = self.status.is_none();
+        if fresh {
+            let name = FileName::Status(self.name.clone()).to_string();
+            self.status = Some(folder.dir().create(&name)?);
+        }
+        let status = self.status.as_ref().expect("created above");
+        status.write_at(&record, 0)?;
+        if self.sync == Sync::Data {
+            status.sync_data()?;
+            if fresh {
+                folder.dir().sync()?;
+            }
+        }
+        self.next = to;
+        Ok(())
+    }
+
+    /// Takes the packet away: all its recipients have a durable outcome. Packet before checkpoint (I8): a checkpoint
+    /// without its packet says nothing, a packet without its checkpoint would be sent again.
+    pub fn finish(self, folder: &Folder) -> Result<()> {
+        unless_gone(folder.dir().remove(&FileName::Packet(self.name.clone()).to_string()))?;
+        if self.sync == Sync::Data {
+            folder.dir().sync()?;
+        }
+        if self.status.is_some() {
+            unless_gone(folder.dir().remove(&FileName::Status(self.name).to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes off the retry packet `child` what its parent's checkpoint has not passed, and a last line that was cut short.
+/// What is left may be nothing. The caller has both claims, and nobody has begun to send `child`.
+///
+/// Recipients are appended in the order in which they are sent, so it is the end of the file that goes: a cut in place
+/// needs no second file.
+pub fn cut_unpassed(parent: &Progress, child: &SpoolFile) -> Result<()> {
+    let content = child.read_all(MAX_PACKET)?;
+    let mut keep = content.len();
+    while keep > 0 {
+        let start = memchr::memrchr(b'\n', &content[..keep - 1]).map_or(0, |newline| newline + 1);
+        let line = &content[start..keep];
+        let whole = line.last() == Some(&b'\n');
+        let address = line.split(|&b| b == b'\t' || b == b'\n').next().unwrap_or(line);
+        let passed = std::str::from_utf8(address).is_ok_and(|address| !parent.is_ahead(address));
+        // NULs are what a power loss leaves of an append whose length came to disk before its content.
+        if whole && passed && !line.contains(&0) {
+            break;
+        }
+        keep = start;
+    }
+    if keep < content.len() {
+        child.set_len(keep as u64)?;
+        child.sync_data()?;
+    }
+    Ok(())
+}
