@@ -371,6 +371,15 @@ impl Dir {
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
+    /// Tries to get the exclusive right to this directory for as long as this descriptor is open, without waiting.
+    pub fn try_lock(&self) -> Result<bool> {
+        self.run(Op::Lock, "", || match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno),
+        })
+    }
+
     /// Waits for the exclusive right to this directory among processes on this machine; it ends when the returned value
     /// is dropped, or its process dies.
     pub fn lock(&self) -> Result<DirLock> {

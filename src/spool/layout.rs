@@ -8,7 +8,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use crate::mail::{Epoch, MessageId, Mode, PacketName, Retry, Serial};
+use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority, Retry, Serial};
 
 pub const DISTRIBUTE: &str = "distribute";
 pub const INCOMING: &str = "incoming";
@@ -23,6 +23,7 @@ pub const REASON: &str = "reason";
 const RECIPIENTS: &str = "recipients.";
 const STATUS: &str = ".status";
 const AT: &str = ":at";
+const ADOPT: &str = "adopt:";
 
 /// A name of a message: its folder's below `distribute/<priority>/`, or a flat message file's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -115,6 +116,24 @@ impl fmt::Display for Entry {
         match self {
             Entry::Message(name) => write!(f, "{name}"),
             Entry::FlatPart(name, file) => write!(f, "{name}.{file}"),
+        }
+    }
+}
+
+/// What lies in `incoming/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Incoming {
+    /// A message being written, by its id.
+    Draft(MessageId),
+    /// A flat drop on its way into a folder: `adopt:<priority>:<name>`.
+    Adoption(Priority, MessageName),
+}
+
+impl fmt::Display for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Incoming::Draft(id) => write!(f, "{id}"),
+            Incoming::Adoption(priority, name) => write!(f, "{ADOPT}{priority}:{name}"),
         }
     }
 }
@@ -218,6 +237,20 @@ impl FromStr for Entry {
             }
         }
         as_message.map(Entry::Message)
+    }
+}
+
+impl FromStr for Incoming {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        if let Some((priority, name)) = text.strip_prefix(ADOPT).and_then(|rest| rest.split_once(':'))
+            && let (Ok(priority), Ok(name)) = (priority.parse(), name.parse())
+        {
+            return Ok(Incoming::Adoption(priority, name));
+        }
+        let id = text.parse().map_err(|error: crate::mail::BadMessageId| BadName::new(text, error.reason))?;
+        Ok(Incoming::Draft(id))
     }
 }
 

@@ -18,6 +18,7 @@
 //! unrecorded. It has no clock, no thread and no relay: times are given, and who may work on a packet is decided by a
 //! claim, which comes before [`progress`].
 
+pub mod adopt;
 pub mod disk;
 pub mod draft;
 pub mod failures;

@@ -130,6 +130,7 @@ impl Progress {
     /// after as one is free. The caller claims it before anything is written to it, and keeps the claim as long as this
     /// `Progress`.
     pub fn begin_retry(&mut self, folder: &Folder, due: Epoch) -> Result<PacketName> {
+        self.begin_status(folder)?;
         let mut due = due;
         loop {
             let name = self.name.retry_at(due);
@@ -166,7 +167,8 @@ impl Progress {
     }
 
     /// Records recipients that failed for good.
-    pub fn fail(&self, folder: &Folder, failed: &[Failure]) -> Result<()> {
+    pub fn fail(&mut self, folder: &Folder, failed: &[Failure]) -> Result<()> {
+        self.begin_status(folder)?;
         failures::append(folder.dir(), failed)
     }
 
@@ -186,21 +188,32 @@ impl Progress {
             return Ok(());
         }
         let record = checkpoint::encode(self.packet.address(to - 1));
-        let fresh = self.status.is_none();
-        if fresh {
-            let name = FileName::Status(self.name.clone()).to_string();
-            self.status = Some(folder.dir().create(&name)?);
-        }
-        let status = self.status.as_ref().expect("created above");
+        let sync = self.sync;
+        let status = self.begin_status(folder)?;
         status.write_at(&record, 0)?;
-        if self.sync == Sync::Data {
+        if sync == Sync::Data {
             status.sync_data()?;
-            if fresh {
-                folder.dir().sync()?;
-            }
         }
         self.next = to;
         Ok(())
+    }
+
+    /// The status file, created where there is none yet. It is there before anything else is written about the packet's
+    /// recipients, so a packet without one has neither retry packets nor failures that would have to be looked for.
+    fn begin_status(&mut self, folder: &Folder) -> Result<&SpoolFile> {
+        if self.status.is_none() {
+            let file = folder.dir().create(&FileName::Status(self.name.clone()).to_string())?;
+            if self.sync == Sync::Data {
+                folder.dir().sync()?;
+            }
+            self.status = Some(file);
+        }
+        Ok(self.status.as_ref().expect("created above"))
+    }
+
+    /// Whether somebody has worked on this packet before: only then can a crash have left anything to mend.
+    pub fn was_begun(&self) -> bool {
+        self.status.is_some()
     }
 
     /// Takes the packet away: all its recipients have a durable outcome. Packet before checkpoint (I8): a checkpoint
