@@ -1,6 +1,7 @@
 //! Flat drops: message, recipients and status files that a producer puts side by side into a priority's directory.
 //!
-//! They are adopted into a folder as soon as the message file itself is there, which comes last. Steps, under a lock of
+//! They are adopted into a folder as soon as the message file itself is there, which comes last, and nobody has it open
+//! for writing any more. Steps, under a lock of
 //! `incoming/` so that two schedulers don't halve a drop between them:
 //!
 //! 1. a folder `incoming/adopt:<priority>:<name>`;
@@ -20,9 +21,15 @@ use super::disk::{Dir, Kind, Result, unless_gone};
 use super::layout::{self, Entry, FileName, Incoming, MessageName};
 use super::{Spool, draft, set_aside};
 
+/// How long an empty message file may wait for its content, and how old the last write must be where the file system
+/// can't tell whether the file is still being written. Seconds.
+const PATIENCE: u64 = 10;
+
 /// What became of a flat drop.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Adoption {
+    /// Its message file is still being written: to be tried again soon.
+    NotYet(MessageId),
     /// It is a folder now, at that priority.
     Adopted(Priority, MessageName),
     /// It went to `bad/`.
@@ -71,6 +78,9 @@ fn adopt_one(
 ) -> Result<Adoption> {
     let place = spool.at(priority);
     let text = name.to_string();
+    if is_being_written(place, &text, now)? {
+        return Ok(Adoption::NotYet(name.id));
+    }
     let folder = Incoming::Adoption(priority, name.clone()).to_string();
     let dir = match spool.incoming.make_dir(&folder) {
         Err(error) if !error.is_exists() => return Err(error),
@@ -105,6 +115,20 @@ fn adopt_one(
     unless_gone(place.rename(&text, &dir, layout::MESSAGE))?;
     place.sync()?;
     show(spool, &dir, priority, name, now)
+}
+
+/// A producer that doesn't rename its message file into place writes it where we look. Nobody may get half of it.
+fn is_being_written(place: &Dir, text: &str, now: Epoch) -> Result<bool> {
+    let Some(look) = place.look(text)? else { return Ok(false) };
+    if look.kind != Kind::File {
+        return Ok(false);
+    }
+    let recent = now.since(Epoch(look.modified)) < PATIENCE;
+    if look.size == 0 {
+        return Ok(recent);
+    }
+    let Some(file) = unless_gone(place.open_read(text))? else { return Ok(false) };
+    Ok(file.has_writer()?.unwrap_or(recent))
 }
 
 fn has_packet(dir: &Dir) -> Result<bool> {

@@ -480,6 +480,32 @@ impl SpoolFile {
         self.run(Op::Lock, |file| rustix::fs::flock(file, FlockOperation::LockExclusive))
     }
 
+    /// Whether some process has this file open for writing; `None` where the file system can't tell.
+    ///
+    /// The kernel grants a read lease (fcntl(2), F_SETLEASE) only while nobody has the file open for writing, so asking for
+    /// one and giving it back answers the question. No library in use here wraps leases.
+    pub fn has_writer(&self) -> Result<Option<bool>> {
+        self.run(Op::Look, |file| {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+            // A writer that comes while we have the lease makes the kernel send a signal, by default one that ends the
+            // process. SIGURG is ignored by default.
+            // SAFETY: plain fcntl calls with integer arguments on a descriptor that is open during the call.
+            let lease = unsafe {
+                libc::fcntl(fd, libc::F_SETSIG, libc::SIGURG);
+                libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK)
+            };
+            if lease == 0 {
+                // SAFETY: as above.
+                unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) };
+                return Ok::<_, io::Error>(Some(false));
+            }
+            match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EAGAIN) => Ok(Some(true)),
+                _ => Ok(None),
+            }
+        })
+    }
+
     /// Gives the file to another user. Only root can.
     pub fn give_to(&self, owner: u32) -> Result<()> {
         let owner = rustix::fs::Uid::from_raw(owner);
@@ -523,6 +549,16 @@ mod tests {
         assert_eq!(root.read("big", 5).unwrap(), b"12345");
         let error = root.read("big", 4).unwrap_err().fate("the packet is set aside").to_string();
         assert!(error.contains("big: 5 octets") && error.ends_with("; the packet is set aside"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_open_for_writing_has_a_writer() {
+        let (_keep, root) = root();
+        let writer = root.create("message").unwrap();
+        let reader = root.open_read("message").unwrap();
+        assert_eq!(reader.has_writer().unwrap(), Some(true));
+        drop(writer);
+        assert_eq!(reader.has_writer().unwrap(), Some(false));
     }
 
     #[test]

@@ -110,7 +110,11 @@ pub fn read(folder: &Dir) -> Result<Vec<Failure>> {
     for line in lines(&content) {
         match line {
             Line::Failure(failure) => {
-                latest.insert((failure.packet.clone(), failure.recipient.clone()), failures.len());
+                // Said twice where the disk failed behind the first write, and the whole was written again.
+                let before = latest.insert((failure.packet.clone(), failure.recipient.clone()), failures.len());
+                if let Some(before) = before {
+                    failures[before] = None;
+                }
                 failures.push(Some(failure));
             }
             Line::Retraction(Retraction { retracted, packet, .. }) => {

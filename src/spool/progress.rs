@@ -181,18 +181,18 @@ impl Progress {
         failures::retract(folder.dir(), &self.name, &ahead, now)
     }
 
-    /// Moves the checkpoint past the recipients before index `to`, all of which have a durable outcome.
+    /// Moves the checkpoint past the recipients before index `to`, all of which have a durable outcome. Behind the last
+    /// recipient nothing is written: [`Progress::finish`] takes the packet itself away instead, with one sync less.
     pub fn advance(&mut self, folder: &Folder, to: usize) -> Result<()> {
         assert!(self.next <= to && to <= self.packet.len(), "a checkpoint only advances");
-        if to == self.next {
-            return Ok(());
-        }
-        let record = checkpoint::encode(self.packet.address(to - 1));
-        let sync = self.sync;
-        let status = self.begin_status(folder)?;
-        status.write_at(&record, 0)?;
-        if sync == Sync::Data {
-            status.sync_data()?;
+        if to > self.next && to < self.packet.len() {
+            let record = checkpoint::encode(self.packet.address(to - 1));
+            let sync = self.sync;
+            let status = self.begin_status(folder)?;
+            status.write_at(&record, 0)?;
+            if sync == Sync::Data {
+                status.sync_data()?;
+            }
         }
         self.next = to;
         Ok(())
@@ -202,7 +202,12 @@ impl Progress {
     /// recipients, so a packet without one has neither retry packets nor failures that would have to be looked for.
     fn begin_status(&mut self, folder: &Folder) -> Result<&SpoolFile> {
         if self.status.is_none() {
-            let file = folder.dir().create(&FileName::Status(self.name.clone()).to_string())?;
+            let name = FileName::Status(self.name.clone()).to_string();
+            let file = match folder.dir().create(&name) {
+                // Ours, from a try that failed behind the creation: the packet's claim is ours alone.
+                Err(error) if error.is_exists() => folder.dir().open(&name)?,
+                file => file?,
+            };
             if self.sync == Sync::Data {
                 folder.dir().sync()?;
             }
@@ -218,13 +223,13 @@ impl Progress {
 
     /// Takes the packet away: all its recipients have a durable outcome. Packet before checkpoint (I8): a checkpoint
     /// without its packet says nothing, a packet without its checkpoint would be sent again.
-    pub fn finish(self, folder: &Folder) -> Result<()> {
+    pub fn finish(&self, folder: &Folder) -> Result<()> {
         unless_gone(folder.dir().remove(&FileName::Packet(self.name.clone()).to_string()))?;
         if self.sync == Sync::Data {
             folder.dir().sync()?;
         }
         if self.status.is_some() {
-            unless_gone(folder.dir().remove(&FileName::Status(self.name).to_string()))?;
+            unless_gone(folder.dir().remove(&FileName::Status(self.name.clone()).to_string()))?;
         }
         Ok(())
     }

@@ -1,0 +1,259 @@
+//! Where workers and the scheduler thread meet: the backlog behind one lock, and the messages that are held open.
+//!
+//! The lock is held for a decision (well under a microsecond with a million messages) and never across a file, a socket
+//! or a log line. Decisions themselves are [`crate::schedule`]'s; this adds the names, the waiting and the waking.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use parking_lot::{Condvar, Mutex};
+
+use crate::mail::{Epoch, Level, Moment};
+use crate::schedule::{Arrival, Backlog, Boundary, Key};
+use crate::spool::layout::MessageName;
+
+use super::clock;
+use super::message::OpenMessage;
+
+/// See the module.
+pub struct Board {
+    inner: Mutex<Inner>,
+    /// Workers without work wait here.
+    work: Condvar,
+    /// Tells the scheduler thread that something may be due earlier than it thinks. Of capacity one: a hint.
+    due: Sender<()>,
+}
+
+struct Inner {
+    backlog: Backlog,
+    keys: HashMap<Arc<MessageName>, Key>,
+    known: HashMap<Key, Known>,
+    stopping: bool,
+}
+
+struct Known {
+    name: Arc<MessageName>,
+    level: Level,
+    open: Option<Arc<OpenMessage>>,
+}
+
+/// One packet of this message is reserved for the worker that got this.
+pub struct Assignment {
+    pub key: Key,
+    pub name: Arc<MessageName>,
+    pub level: Level,
+    /// `None`: nobody has opened it yet; the worker does, and says so with [`Board::opened`].
+    pub open: Option<Arc<OpenMessage>>,
+}
+
+/// What a worker without work gets.
+pub enum Next {
+    Work(Assignment),
+    /// The wait it asked for is over.
+    Waited,
+    Stop,
+}
+
+/// What a worker does at a boundary.
+pub enum Decision {
+    GoOn,
+    /// Give way: the assignment is reserved for this worker.
+    Yield {
+        to: Assignment,
+        /// Since the urgent message was seen.
+        waited: Duration,
+        /// At which level this worker's own message stands.
+        from: Level,
+    },
+    /// The message was forgotten (held, cancelled, moved away).
+    Gone,
+    Stop,
+}
+
+impl Board {
+    pub fn new(due: Sender<()>) -> Board {
+        let inner =
+            Inner { backlog: Backlog::new(), keys: HashMap::new(), known: HashMap::new(), stopping: false };
+        Board { inner: Mutex::new(inner), work: Condvar::new(), due }
+    }
+
+    /// A message was found at `level`. `true` if it is new here.
+    pub fn found(&self, name: MessageName, level: Level, seen: Moment) -> bool {
+        let mut inner = self.inner.lock();
+        if let Some(&key) = inner.keys.get(&name) {
+            let known = inner.known.get_mut(&key).expect("keys and known go together");
+            if known.level != level {
+                known.level = level;
+                inner.backlog.requeued(key, level);
+                drop(inner);
+                self.work.notify_one();
+            }
+            return false;
+        }
+        let due = name.not_before().filter(|&due| Moment::from(due) > seen);
+        let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen });
+        let name = Arc::new(name);
+        inner.keys.insert(name.clone(), key);
+        inner.known.insert(key, Known { name, level, open: None });
+        drop(inner);
+        match due {
+            None => drop(self.work.notify_one()),
+            Some(_) => drop(self.due.try_send(())),
+        }
+        true
+    }
+
+    /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary,
+    /// and knows better where it went.
+    pub fn missing(&self, name: &MessageName, level: Level) {
+        let mut inner = self.inner.lock();
+        if let Some(&key) = inner.keys.get(name)
+            && inner.known[&key].level == level
+            && !inner.backlog.is_working(key)
+        {
+            inner.forget(key);
+        }
+    }
+
+    /// The names known at `level`.
+    pub fn names_at(&self, level: Level) -> Vec<Arc<MessageName>> {
+        let inner = self.inner.lock();
+        inner.known.values().filter(|known| known.level == level).map(|known| known.name.clone()).collect()
+    }
+
+    /// Waits for work; at most until `until`.
+    pub fn next(&self, until: Option<Instant>) -> Next {
+        let mut inner = self.inner.lock();
+        loop {
+            if inner.stopping {
+                return Next::Stop;
+            }
+            if let Some(key) = inner.backlog.take(clock::now()) {
+                return Next::Work(inner.assignment(key));
+            }
+            match until {
+                None => self.work.wait(&mut inner),
+                Some(until) if self.work.wait_until(&mut inner, until).timed_out() => return Next::Waited,
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Waits until `until`, or until work or a stop may have come. For workers that have no relay to work with.
+    pub fn pause(&self, until: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.stopping {
+            self.work.wait_until(&mut inner, until);
+        }
+        inner.stopping
+    }
+
+    /// The worker that was assigned an unopened message has opened it; beside its own, `ready` packets wait.
+    pub fn opened(&self, key: Key, open: &Arc<OpenMessage>, ready: u32) {
+        let mut inner = self.inner.lock();
+        let Some(known) = inner.known.get_mut(&key) else { return };
+        known.open = Some(open.clone());
+        inner.backlog.opened(key, ready);
+        drop(inner);
+        for _ in 0..ready.min(64) {
+            if !self.work.notify_one() {
+                break;
+            }
+        }
+    }
+
+    /// The message was found elsewhere by the worker that is on it.
+    pub fn moved(&self, key: Key, level: Level) {
+        let mut inner = self.inner.lock();
+        if let Some(known) = inner.known.get_mut(&key)
+            && known.level != level
+        {
+            known.level = level;
+            inner.backlog.requeued(key, level);
+        }
+    }
+
+    /// Where the message is believed to be; `None` once it is forgotten.
+    pub fn level(&self, key: Key) -> Option<Level> {
+        self.inner.lock().known.get(&key).map(|known| known.level)
+    }
+
+    /// A transaction of this message has ended: what now?
+    pub fn boundary(&self, key: Key) -> Decision {
+        let mut inner = self.inner.lock();
+        if inner.stopping {
+            return Decision::Stop;
+        }
+        match inner.backlog.boundary(key, clock::now()) {
+            Boundary::Continue => Decision::GoOn,
+            Boundary::Gone => Decision::Gone,
+            Boundary::Yield(preemption) => {
+                let to = inner.assignment(preemption.to);
+                Decision::Yield { to, waited: preemption.waited, from: preemption.from }
+            }
+        }
+    }
+
+    /// The worker's packet is not finished and may be taken by anybody.
+    pub fn give_back(&self, key: Key) {
+        self.inner.lock().backlog.give_back(key);
+        self.work.notify_one();
+    }
+
+    /// The worker's packet has ended here. `true`: it was the last that anybody works on or waits for, so the caller
+    /// settles the message (looks what is left of it).
+    pub fn done(&self, key: Key) -> bool {
+        let mut inner = self.inner.lock();
+        inner.backlog.done(key);
+        inner.backlog.is_idle(key)
+    }
+
+    /// Nothing of the message can be sent before `until`.
+    pub fn sleep(&self, key: Key, until: Epoch) {
+        let mut inner = self.inner.lock();
+        if let Some(known) = inner.known.get_mut(&key) {
+            known.open = None;
+            inner.backlog.sleep(key, until);
+            drop(inner);
+            let _ = self.due.try_send(());
+            self.work.notify_one();
+        }
+    }
+
+    /// The message is distributed, held, cancelled or set aside.
+    pub fn gone(&self, key: Key) {
+        self.inner.lock().forget(key);
+    }
+
+    /// When the next message becomes due by the clock.
+    pub fn next_due(&self) -> Option<Epoch> {
+        self.inner.lock().backlog.next_due()
+    }
+
+    /// Wakes workers for messages that have become due.
+    pub fn wake(&self) {
+        self.work.notify_all();
+    }
+
+    /// Nobody gets work any more.
+    pub fn stop(&self) {
+        self.inner.lock().stopping = true;
+        self.work.notify_all();
+    }
+}
+
+impl Inner {
+    fn assignment(&self, key: Key) -> Assignment {
+        let known = &self.known[&key];
+        Assignment { key, name: known.name.clone(), level: known.level, open: known.open.clone() }
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(known) = self.known.remove(&key) {
+            self.keys.remove(&known.name);
+            self.backlog.gone(key);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A message that workers are on: its folder held open, its packets dealt out, its bodies encoded once for all.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::mail::{Address, Body, Epoch, MessageId, Mode, PacketName, Priority, ReversePath};
+use crate::render;
+use crate::spool::Spool;
+use crate::spool::disk::DiskError;
+use crate::spool::failures::LatestFailures;
+use crate::spool::folder::Folder;
+use crate::spool::layout::{self, MessageName};
+
+/// See the module.
+pub struct OpenMessage {
+    pub folder: Folder,
+    pub sender: ReversePath,
+    /// When it came: what retries expire by.
+    pub arrival: Epoch,
+    deck: Mutex<Deck>,
+    bodies: Mutex<HashMap<Mode, Arc<Body>>>,
+    pub latest_failures: Mutex<LatestFailures>,
+}
+
+struct Deck {
+    waiting: VecDeque<PacketName>,
+    /// Somebody else's, when we tried.
+    taken: HashSet<PacketName>,
+}
+
+/// Why a message can't be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unopened {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("it is not there any more")]
+    Gone,
+    /// It can't be read: to be set aside.
+    #[error("{why}")]
+    Bad { folder: Box<Folder>, why: String },
+    /// There is no file in the folder: what a removal that was cut short leaves.
+    #[error("the folder is empty")]
+    Empty(Box<Folder>),
+}
+
+/// Why a packet's body can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBody {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("{0}")]
+    Bad(String),
+}
+
+impl OpenMessage {
+    /// Opens the message and lists what of it can be sent at `now`.
+    pub fn open(spool: &Spool, priority: Priority, name: &MessageName, now: Epoch) -> Result<OpenMessage, Unopened> {
+        let Some(folder) = Folder::open(spool, priority, name)? else { return Err(Unopened::Gone) };
+        let contents = folder.contents()?;
+        if !contents.message {
+            let nothing = contents.packets.is_empty() && contents.strange.is_empty() && !contents.failures;
+            let folder = Box::new(folder);
+            return Err(match nothing {
+                true => Unopened::Empty(folder),
+                false => Unopened::Bad { folder, why: "the message file is missing or no regular file".into() },
+            });
+        }
+        let modified = folder.dir().look(layout::MESSAGE)?.map_or(Epoch(0), |look| Epoch(look.modified));
+        let message = folder.read_message()?;
+        let (sender, body) = match read_head(folder.id(), &message) {
+            Ok((sender, rest)) => (sender, render::wire::encode(rest)),
+            Err(why) => return Err(Unopened::Bad { folder: Box::new(folder), why }),
+        };
+        let is_due = |packet: &PacketName| packet.due().is_none_or(|due| due <= now);
+        let waiting = contents.packets.into_iter().filter(is_due).collect();
+        Ok(OpenMessage {
+            sender,
+            // An id's time is its producer's word; the file's is when it was written here. Expiry gives the benefit of
+            // the doubt.
+            arrival: folder.id().arrival().max(modified),
+            folder,
+            deck: Mutex::new(Deck { waiting, taken: HashSet::new() }),
+            bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
+            latest_failures: Mutex::default(),
+        })
+    }
+
+    /// How many packets wait to be dealt.
+    pub fn waiting(&self) -> usize {
+        self.deck.lock().waiting.len()
+    }
+
+    /// Deals the next packet.
+    pub fn deal(&self) -> Option<PacketName> {
+        self.deck.lock().waiting.pop_front()
+    }
+
+    /// A packet comes back unfinished: it is the next to be dealt.
+    pub fn put_back(&self, packet: PacketName) {
+        self.deck.lock().waiting.push_front(packet);
+    }
+
+    /// Somebody else works on this packet.
+    pub fn is_elsewhere(&self, packet: PacketName) {
+        self.deck.lock().taken.insert(packet);
+    }
+
+    /// Whether somebody else worked on this packet when we tried.
+    pub fn was_elsewhere(&self, packet: &PacketName) -> bool {
+        self.deck.lock().taken.contains(packet)
+    }
+
+    /// What packets of `mode` get, encoded for the wire. Made once a message; the lock is this message's alone.
+    pub fn body(&self, mode: &Mode) -> Result<Arc<Body>, NoBody> {
+        let mut bodies = self.bodies.lock();
+        if let Some(body) = bodies.get(mode) {
+            return Ok(body.clone());
+        }
+        let body = match self.folder.read_variant(mode)? {
+            Some(variant) => match render::head::split(&variant) {
+                Ok((_, rest)) => render::wire::encode(rest),
+                Err(error) => return Err(NoBody::Bad(format!("message.{mode}: {error}"))),
+            },
+            None => {
+                let message = self.folder.read_message()?;
+                let (_, rest) = render::head::split(&message).map_err(|error| NoBody::Bad(error.to_string()))?;
+                let rendered = render::mode::render(mode, rest)
+                    .map_err(|_| NoBody::Bad(format!("packets of mode {mode} need a file message.{mode}")))?;
+                render::wire::encode(&rendered)
+            }
+        };
+        let body = Arc::new(body);
+        bodies.insert(mode.clone(), body.clone());
+        Ok(body)
+    }
+}
+
+/// The envelope sender, and the message without the spool's own lines.
+fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, &'m [u8]), String> {
+    if message.is_empty() {
+        return Err("the message file is empty".into());
+    }
+    let (head, rest) = render::head::split(message).map_err(|error| format!("the message file: {error}"))?;
+    let sender = match head.sender {
+        Some(sender) => sender,
+        None => {
+            let (local, domain) = id.list().rsplit_once('@').expect("an id has an @");
+            let owner: Result<Address, _> = format!("{local}-owner@{domain}").parse();
+            ReversePath::Address(owner.map_err(|error| format!("{local}-owner@{domain} is no sender: {error}"))?)
+        }
+    };
+    Ok((sender, rest))
+}

@@ -1,0 +1,29 @@
+//! The long-running scheduler: the only place where time, threads, signals, spool, backlog and relays meet.
+//!
+//! ```text
+//! watch ─hints─▶ scheduler thread ─names─▶ board ◀─asks─ workers ─transactions─▶ relay
+//!                    ▲    ▲                                 │
+//!            signals ┘    └ timers (due, scan)              └─ outcomes, checkpoints ─▶ spool
+//! ```
+//!
+//! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
+//! - [`board`]: the backlog behind its lock, for all threads.
+//! - [`worker`] and [`transaction`]: what a worker does, top to bottom.
+//! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
+//! - [`relays`]: which relay is used, and when none is.
+//!
+//! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
+
+mod board;
+pub mod clock;
+mod message;
+mod possession;
+mod relays;
+mod scheduler;
+pub mod settings;
+mod shared;
+mod transaction;
+mod watch;
+mod worker;
+
+pub use scheduler::{Control, RunError, Summary, run};

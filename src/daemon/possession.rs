@@ -1,0 +1,129 @@
+//! One packet in a worker's hands: the claim, and the progress made under it.
+//!
+//! What a crash of its last worker left is mended here, before anything is sent: retry packets and failures that run
+//! ahead of the checkpoint are cut back to it. A retry packet is taken under the claim of its parent packet, as long as
+//! there is one: so nobody is sent to from both.
+
+use crate::claim::{Attempt, Claim, Claims};
+use crate::mail::{Epoch, PacketName};
+use crate::spool::disk::DiskError;
+use crate::spool::failures::Failure;
+use crate::spool::layout::FileName;
+use crate::spool::progress::{self, Progress, Sync, Unusable};
+
+use super::message::OpenMessage;
+
+/// See the module. Dropping it gives the claim back; the packet stays where its checkpoint says.
+pub struct Possession {
+    pub progress: Progress,
+    _claim: Claim,
+    _retry: Option<Claim>,
+}
+
+/// What came of trying to take a packet.
+pub enum Taking {
+    Got(Possession),
+    /// Somebody else works on it, or on the packet that its recipients were deferred from.
+    Elsewhere,
+    Gone,
+    /// It can't be read. The claim allows setting it aside.
+    Bad(Claim, String),
+}
+
+/// Takes a packet of `message`.
+pub fn take(
+    claims: &dyn Claims,
+    message: &OpenMessage,
+    packet: &PacketName,
+    sync: Sync,
+    now: Epoch,
+) -> Result<Taking, DiskError> {
+    let folder = &message.folder;
+    let mut parents = Vec::new();
+    if packet.retry.is_some() {
+        for parent in folder.contents()?.packets.into_iter().filter(|other| other.is_parent_of(packet)) {
+            match claims.try_claim(folder, &parent)? {
+                Attempt::Won(claim) => match Progress::open(folder, &parent, claim.file(), sync) {
+                    Ok(progress) => parents.push((claim, progress)),
+                    Err(Unusable::Disk(error)) => return Err(error),
+                    // Whoever takes the parent itself sets it aside; then this packet is free to go.
+                    Err(Unusable::Bad(_)) => return Ok(Taking::Elsewhere),
+                },
+                Attempt::Taken => return Ok(Taking::Elsewhere),
+                Attempt::Gone => {}
+            }
+        }
+    }
+    let claim = match claims.try_claim(folder, packet)? {
+        Attempt::Won(claim) => claim,
+        Attempt::Taken => return Ok(Taking::Elsewhere),
+        Attempt::Gone => return Ok(Taking::Gone),
+    };
+    if !parents.is_empty() && folder.dir().look(&FileName::Status(packet.clone()).to_string())?.is_none() {
+        for (_, parent) in &parents {
+            progress::cut_unpassed(parent, claim.file())?;
+        }
+    }
+    drop(parents);
+    let progress = match Progress::open(folder, packet, claim.file(), sync) {
+        Ok(progress) => progress,
+        Err(Unusable::Disk(error)) => return Err(error),
+        Err(Unusable::Bad(why)) => return Ok(Taking::Bad(claim, why)),
+    };
+    if progress.was_begun() {
+        mend(claims, message, &progress, now)?;
+    }
+    Ok(Taking::Got(Possession { progress, _claim: claim, _retry: None }))
+}
+
+/// Takes back what the packet's last worker wrote about recipients that its checkpoint has not passed.
+fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Epoch) -> Result<(), DiskError> {
+    let folder = &message.folder;
+    let contents = folder.contents()?;
+    for child in contents.packets.iter().filter(|child| progress.name().is_parent_of(child)) {
+        // One that was begun, or is being worked on, was cut when it was taken, under our packet's claim.
+        if contents.statuses.contains(child) {
+            continue;
+        }
+        if let Attempt::Won(claim) = claims.try_claim(folder, child)? {
+            progress::cut_unpassed(progress, claim.file())?;
+        }
+    }
+    if contents.failures {
+        let mut latest = message.latest_failures.lock();
+        let latest = latest.of(folder.dir(), progress.name())?;
+        progress.retract_failures(folder, latest, now)?;
+    }
+    Ok(())
+}
+
+impl Possession {
+    /// Records deferred recipients, by index, in the retry packet; makes one due at `due` where there is none yet.
+    pub fn defer(
+        &mut self,
+        claims: &dyn Claims,
+        message: &OpenMessage,
+        recipients: &[usize],
+        due: Epoch,
+    ) -> Result<(), DiskError> {
+        if !self.progress.has_retry() {
+            let name = self.progress.begin_retry(&message.folder, due)?;
+            // It is not due yet, so nobody else is after it.
+            if let Attempt::Won(claim) = claims.try_claim(&message.folder, &name)? {
+                self._retry = Some(claim);
+            }
+        }
+        self.progress.defer(recipients)
+    }
+
+    /// Records recipients that failed for good.
+    pub fn fail(&mut self, message: &OpenMessage, failed: &[Failure]) -> Result<(), DiskError> {
+        self.progress.fail(&message.folder, failed)
+    }
+
+    /// All its recipients have an outcome: takes the packet away. The claim is kept until this value is dropped: one that
+    /// is free while the packet is there invites the next worker.
+    pub fn finish(&self, message: &OpenMessage) -> Result<(), DiskError> {
+        self.progress.finish(&message.folder)
+    }
+}

@@ -1,0 +1,382 @@
+//! The scheduler thread: finds messages and tells the board, until it is told to stop.
+//!
+//! The watch is armed before the first scan, and every directory is listed now and then whatever the watch says: the scan
+//! is the truth, the watch is a hint. A crash in here loses nothing: the next start scans.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, bounded, never, select};
+use tracing::{error, info, warn};
+
+use crate::claim::flock::Flock;
+use crate::deliver::{self, Interrupt};
+use crate::mail::{Epoch, Level, Moment, Priority};
+use crate::spool::adopt::{self, Adoption};
+use crate::spool::disk::{Disk, DiskError, Kind};
+use crate::spool::layout::{self, Entry, FileName, MessageName};
+use crate::spool::Spool;
+
+use super::board::Board;
+use super::clock;
+use super::settings::Settings;
+use super::shared::{Current, MAX_WORKERS, Shared};
+use super::watch::{Hints, Watch};
+use super::worker::Worker;
+
+/// What a signal handler, or a program that embeds the scheduler, may ask for.
+pub enum Control {
+    /// Stop: nothing new starts, what is not behind its final dot is dropped, the rest is waited for during the grace.
+    Stop,
+    /// End at once; say what may be repeated.
+    StopNow,
+    /// New settings, or what was wrong with them.
+    Reload(Box<Result<Settings, String>>),
+}
+
+/// How a run ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Transactions of which nobody knows how they ended: `message packet first..last` each. Their recipients get the
+    /// message again at the next start.
+    pub uncertain: Vec<String>,
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}; no mail is sent")]
+    Spool(#[from] DiskError),
+    #[error("{0}; no mail is sent")]
+    Relay(#[from] deliver::SetupError),
+    #[error("cannot start: {0}; no mail is sent")]
+    System(#[from] std::io::Error),
+}
+
+/// Leftovers of producers that died are cleared when they are this old.
+const LEFTOVERS: u64 = 24 * 60 * 60;
+/// How soon a flat drop that is still being written is looked at again.
+const DROP_PAUSE: Duration = Duration::from_secs(1);
+/// Beside the grace: for a worker to get from its relay's answer to its end.
+const JOIN_SLACK: Duration = Duration::from_millis(500);
+
+/// Distributes until `control` says stop.
+pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
+    let spool = Spool::create(&Disk::default(), &settings.spool)?;
+    spool.require_owner()?;
+    let (due_sender, due) = bounded(1);
+    let (watch_sender, watched) = bounded(1);
+    let watch = match Watch::arm(&spool, watch_sender) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            error!("{error}");
+            None
+        }
+    };
+    let current = Current::new(settings)?;
+    let shared = Shared::new(spool, Board::new(due_sender), Box::new(Flock), Interrupt::new()?, current);
+    let mut scheduler = Scheduler {
+        shared: Arc::new(shared),
+        watch,
+        workers: Vec::new(),
+        told: HashSet::new(),
+        scan_again: [false; Priority::COUNT],
+    };
+    scheduler.start()?;
+    Ok(scheduler.obey(control, &due, &watched))
+}
+
+struct Scheduler {
+    shared: Arc<Shared>,
+    watch: Option<Watch>,
+    workers: Vec<thread::JoinHandle<()>>,
+    /// Strange names that the log has named already.
+    told: HashSet<(Priority, std::ffi::OsString)>,
+    /// Directories in which a flat drop is still being written.
+    scan_again: [bool; Priority::COUNT],
+}
+
+impl Scheduler {
+    fn start(&mut self) -> Result<(), RunError> {
+        let settings = self.shared.current();
+        let started = Instant::now();
+        self.tidy();
+        for priority in Priority::all() {
+            self.scan(priority);
+        }
+        info!(
+            spool = %self.shared.spool.path().display(), workers = settings.settings.run.workers.get(),
+            watch = if self.watch.is_some() { "inotify" } else { "scan only" }, scan_ms = started.elapsed().as_millis() as u64,
+            "distributing"
+        );
+        Ok(self.hire()?)
+    }
+
+    /// Starts as many workers as the settings want and are not there.
+    fn hire(&mut self) -> std::io::Result<()> {
+        self.workers.retain(|worker| !worker.is_finished());
+        let wanted = self.shared.current().settings.run.workers.get().min(MAX_WORKERS);
+        for index in 0..wanted {
+            let name = format!("worker-{index}");
+            if self.workers.iter().any(|worker| worker.thread().name() == Some(&name)) {
+                continue;
+            }
+            let worker = Worker::new(index, self.shared.clone());
+            self.workers.push(thread::Builder::new().name(name).spawn(move || worker.run())?);
+        }
+        Ok(())
+    }
+
+    fn obey(mut self, control: &Receiver<Control>, due: &Receiver<()>, watched: &Receiver<()>) -> Summary {
+        let mut next_scan = Instant::now() + self.rescan_interval();
+        loop {
+            let until_due = match self.shared.board.next_due() {
+                Some(next) => after(until(next)),
+                None => never(),
+            };
+            let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
+            let scan = after(next_scan.saturating_duration_since(Instant::now()));
+            select! {
+                recv(control) -> order => match order {
+                    Ok(Control::Reload(settings)) => self.reload(*settings),
+                    Ok(Control::StopNow) => return self.give_up(),
+                    // Whoever held the other end has gone: nobody could stop us any more.
+                    Ok(Control::Stop) | Err(_) => return self.stop(control),
+                },
+                recv(watched) -> _ => {
+                    if let Some(watch) = &self.watch {
+                        let hints = watch.take();
+                        self.follow(hints);
+                    }
+                }
+                recv(due) -> _ => {}
+                recv(until_due) -> _ => self.shared.board.wake(),
+                recv(drops) -> _ => self.scan_drops(),
+                recv(scan) -> _ => {
+                    self.tidy();
+                    for priority in Priority::all() {
+                        self.scan(priority);
+                    }
+                    next_scan = Instant::now() + self.rescan_interval();
+                }
+            }
+        }
+    }
+
+    fn rescan_interval(&self) -> Duration {
+        self.shared.current().settings.run.rescan
+    }
+
+    fn reload(&mut self, settings: Result<Settings, String>) {
+        let applied = settings.and_then(|settings| {
+            let before = self.shared.current();
+            if settings.spool != before.settings.spool {
+                return Err("the spool can't be changed while running: restart for that".to_owned());
+            }
+            Current::new(settings).map_err(|error| error.to_string())
+        });
+        match applied {
+            Ok(current) => {
+                self.shared.replace(current);
+                info!("configuration reloaded: each worker takes it up at its next boundary");
+                if let Err(error) = self.hire() {
+                    error!("cannot start more workers: {error}; the others go on");
+                }
+            }
+            Err(error) => error!("configuration not reloaded, the old one stays in force: {error}"),
+        }
+    }
+
+    /// Names that may have come or gone.
+    fn follow(&mut self, hints: Hints) {
+        let mut adopt = [false; Priority::COUNT];
+        for (priority, name) in &hints.names {
+            if hints.rescan[priority.index()] {
+                continue;
+            }
+            match self.look_at(*priority, name) {
+                Ok(is_drop) => adopt[priority.index()] |= is_drop,
+                Err(error) => error!("{}", error.fate("it is looked at again by the next scan")),
+            }
+        }
+        for priority in Priority::all() {
+            if hints.rescan[priority.index()] {
+                self.scan(priority);
+            } else if adopt[priority.index()] {
+                self.adopt(priority);
+            }
+        }
+    }
+
+    /// One name in a priority's directory. `true`: it is a flat message file.
+    fn look_at(&mut self, priority: Priority, name: &OsStr) -> Result<bool, DiskError> {
+        let name = match layout::parse(name) {
+            Ok(Entry::Message(name)) => name,
+            Ok(Entry::FlatPart(..)) => return Ok(false),
+            Err(error) => {
+                self.tell_stranger(priority, name, &error.reason);
+                return Ok(false);
+            }
+        };
+        match self.shared.spool.at(priority).look(&name.to_string())? {
+            Some(look) if look.kind == Kind::Directory => self.found(priority, name),
+            Some(_) => return Ok(true),
+            None => {
+                if let Priority::At(level) = priority {
+                    self.shared.board.missing(&name, level);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn found(&self, priority: Priority, name: MessageName) {
+        // What is held is nobody's work: the board doesn't even hear of it.
+        let Priority::At(level) = priority else { return };
+        let id = name.id.clone();
+        if self.shared.board.found(name, level, clock::now()) {
+            info!(message = %id, level = %level, "message has arrived");
+        }
+    }
+
+    /// Lists one directory.
+    fn scan(&mut self, priority: Priority) {
+        let entries = match self.shared.spool.at(priority).list() {
+            Ok(entries) => entries,
+            Err(error) => {
+                error!("{}", error.fate("its messages wait until it can be listed"));
+                return;
+            }
+        };
+        let mut present = HashSet::with_capacity(entries.len());
+        let mut drops = false;
+        for (name, kind) in entries {
+            match layout::parse(&name) {
+                Ok(Entry::Message(name)) if kind == Kind::Directory => {
+                    present.insert(name.clone());
+                    self.found(priority, name);
+                }
+                Ok(Entry::Message(_)) => drops = true,
+                Ok(Entry::FlatPart(..)) => {}
+                Err(error) => self.tell_stranger(priority, &name, &error.reason),
+            }
+        }
+        if let Priority::At(level) = priority {
+            self.forget_absent(level, &present);
+        }
+        if drops {
+            self.adopt(priority);
+        }
+    }
+
+    fn forget_absent(&self, level: Level, present: &HashSet<MessageName>) {
+        for name in self.shared.board.names_at(level) {
+            if !present.contains(&*name) {
+                self.shared.board.missing(&name, level);
+            }
+        }
+    }
+
+    fn scan_drops(&mut self) {
+        for priority in Priority::all() {
+            if std::mem::take(&mut self.scan_again[priority.index()]) {
+                self.adopt(priority);
+            }
+        }
+    }
+
+    fn adopt(&mut self, priority: Priority) {
+        match adopt::adopt(&self.shared.spool, priority, clock::epoch()) {
+            Ok(adoptions) => {
+                for adoption in adoptions {
+                    self.adopted(priority, adoption);
+                }
+            }
+            Err(error) => error!("{}", error.fate("flat drops wait where they are for the next scan")),
+        }
+    }
+
+    fn adopted(&mut self, place: Priority, adoption: Adoption) {
+        match adoption {
+            Adoption::Adopted(priority, name) => {
+                info!(message = %name.id, %priority, "flat drop is adopted");
+                self.found(priority, name);
+            }
+            Adoption::SetAside(id, why) => warn!(message = %id, "flat drop is set aside in bad/: {why}"),
+            Adoption::NotYet(_) => self.scan_again[place.index()] = true,
+        }
+    }
+
+    fn tidy(&mut self) {
+        match adopt::tidy(&self.shared.spool, clock::epoch(), LEFTOVERS) {
+            Ok(adoptions) => {
+                for adoption in adoptions {
+                    self.adopted(Priority::Held, adoption);
+                }
+            }
+            Err(error) => error!("{}", error.fate("what crashes left under incoming/ stays there until the next scan")),
+        }
+    }
+
+    /// A name that is none of the grammar's is left alone: it may be a producer's work in progress.
+    fn tell_stranger(&mut self, priority: Priority, name: &OsStr, why: &str) {
+        // Names that begin with a dot are how producers hide what is not finished.
+        if name.as_encoded_bytes().starts_with(b".") || self.told.len() > 1000 {
+            return;
+        }
+        if self.told.insert((priority, name.to_owned())) {
+            let name = name.display();
+            warn!("distribute/{priority}/{name} is left where it is and not sent: {why}");
+        }
+    }
+
+    /// No new transaction; what is behind its final dot is waited for.
+    fn stop(mut self, control: &Receiver<Control>) -> Summary {
+        let grace = self.shared.current().settings.run.shutdown_grace;
+        info!(?grace, "stopping: no new transaction; final dots that are out are waited for");
+        self.shared.interrupt.raise(grace);
+        self.shared.board.stop();
+        let deadline = Instant::now() + grace + JOIN_SLACK;
+        // A worker ends within microseconds of its relay's answer; asking now and then is for the relay that hangs.
+        let mut pause = Duration::from_micros(200);
+        loop {
+            self.workers.retain(|worker| !worker.is_finished());
+            if self.workers.is_empty() {
+                info!("stopped");
+                return Summary::default();
+            }
+            if Instant::now() > deadline {
+                return self.give_up();
+            }
+            match control.recv_timeout(pause) {
+                Ok(Control::Stop | Control::StopNow) => return self.give_up(),
+                Ok(Control::Reload(_)) | Err(_) => {}
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    fn give_up(self) -> Summary {
+        self.shared.board.stop();
+        let uncertain: Vec<String> =
+            self.shared.in_flight.iter().filter_map(|place| place.try_lock()?.as_ref().map(|at| at.to_string())).collect();
+        for transaction in &uncertain {
+            warn!(transaction, "ended in the middle of a transaction: its recipients may get the message twice");
+        }
+        Summary { uncertain }
+    }
+}
+
+fn until(due: Epoch) -> Duration {
+    Moment::from(due).since(clock::now())
+}
+
+impl std::fmt::Display for super::shared::InFlight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let packet = FileName::Packet(self.packet.clone());
+        write!(f, "{} {packet} recipients {}..{}", self.message.folder.id(), self.from + 1, self.to)
+    }
+}

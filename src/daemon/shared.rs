@@ -1,0 +1,73 @@
+//! What all threads of one scheduler share.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::claim::Claims;
+use crate::deliver::{self, Interrupt, Relay};
+use crate::mail::PacketName;
+use crate::spool::Spool;
+
+use super::board::Board;
+use super::message::OpenMessage;
+use super::relays::Relays;
+use super::settings::Settings;
+
+/// See the module.
+pub struct Shared {
+    pub spool: Spool,
+    pub board: Board,
+    pub claims: Box<dyn Claims>,
+    pub interrupt: Interrupt,
+    /// One a worker, for what a second TERM has to say.
+    pub in_flight: Vec<Mutex<Option<InFlight>>>,
+    current: RwLock<Arc<Current>>,
+}
+
+/// The settings in force, and what is made of them. Replaced as a whole by a reload.
+pub struct Current {
+    pub settings: Settings,
+    pub relays: Relays,
+}
+
+/// The recipients that a worker is sending to.
+pub struct InFlight {
+    pub message: Arc<OpenMessage>,
+    pub packet: PacketName,
+    /// Indices in the packet.
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Current {
+    pub fn new(settings: Settings) -> Result<Current, deliver::SetupError> {
+        let relays: Vec<Arc<dyn Relay>> = settings.relays.iter().map(deliver::relay).collect::<Result<_, _>>()?;
+        Ok(Current { settings, relays: Relays::new(relays) })
+    }
+}
+
+impl Shared {
+    pub fn new(
+        spool: Spool,
+        board: Board,
+        claims: Box<dyn Claims>,
+        interrupt: Interrupt,
+        current: Current,
+    ) -> Shared {
+        let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
+        Shared { spool, board, claims, interrupt, in_flight, current: RwLock::new(Arc::new(current)) }
+    }
+
+    pub fn current(&self) -> Arc<Current> {
+        self.current.read().clone()
+    }
+
+    pub fn replace(&self, current: Current) {
+        *self.current.write() = Arc::new(current);
+        self.board.wake();
+    }
+}
+
+/// A reload may raise the number of workers up to this.
+pub const MAX_WORKERS: usize = 1024;

@@ -1,0 +1,474 @@
+//! One worker: a thread with at most one relay connection.
+//!
+//! It reads from top to bottom: wait for work, connect, open the message, claim a packet, then transaction by
+//! transaction: deliver, put deferred and failed recipients on disk, checkpoint, look at the truth, ask the board, go on
+//! or give way. What has been sent but can't be recorded (disk full) is recorded later, not sent again: the worker keeps
+//! its claim and waits for the disk.
+//!
+//! A crash anywhere in here leaves the recipients of one transaction uncertain, and the packet at its checkpoint.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use crate::deliver::{Connection, Trouble};
+use crate::mail::{Body, Epoch, Level, PacketName, Priority};
+use crate::schedule::Key;
+use crate::spool::disk::DiskError;
+use crate::spool::folder::{Folder, Removal};
+use crate::spool::layout::FileName;
+use crate::spool::{moves, set_aside};
+
+use super::board::{Assignment, Decision, Next};
+use super::clock;
+use super::message::{NoBody, OpenMessage, Unopened};
+use super::possession::{self, Possession, Taking};
+use super::relays::Pick;
+use super::shared::{Current, InFlight, Shared};
+
+
+/// A connection that nobody used for so long is given up: relays close it at about that age themselves.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// When a message's last packets are somebody else's, how long until we look whether that somebody still lives.
+const RECHECK: u64 = 2;
+/// How long a worker waits for a disk that has no room, or that fails.
+const DISK_PAUSE: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    current: Arc<Current>,
+    connection: Option<Open>,
+}
+
+/// The worker's connection.
+struct Open {
+    connection: Box<dyn Connection>,
+    /// Which of the relays.
+    relay: usize,
+    /// Transactions that ended well.
+    transactions: u64,
+    /// What it took to open it; told with its first transaction.
+    setup: Duration,
+}
+
+/// How a worker's work on a packet ended.
+enum End {
+    /// All recipients have an outcome.
+    Finished,
+    /// A more urgent message is reserved for this worker.
+    Yield(Assignment),
+    /// The relay's connection is lost. Who has an outcome is behind the checkpoint.
+    Relay,
+    Stopped,
+    /// The relay can't carry the message.
+    Unfit(String),
+    /// The message is not the backlog's any more: held, cancelled, moved away.
+    Gone,
+}
+
+impl Worker {
+    pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
+        let current = shared.current();
+        Worker { index, shared, current, connection: None }
+    }
+
+    /// Works until it is told to stop, or until the configuration has fewer workers.
+    pub fn run(mut self) {
+        let mut reserved = None;
+        loop {
+            self.take_settings();
+            let assignment = match reserved.take() {
+                Some(assignment) => assignment,
+                None if self.is_surplus() => break,
+                None => match self.wait_for_work() {
+                    Some(assignment) => assignment,
+                    None => break,
+                },
+            };
+            reserved = self.work_on(assignment);
+        }
+        self.hang_up();
+        debug!(worker = self.index, "worker ends");
+    }
+
+    /// After a reload: the new settings, and with them a new connection.
+    fn take_settings(&mut self) {
+        let current = self.shared.current();
+        if !Arc::ptr_eq(&current, &self.current) {
+            self.hang_up();
+            self.current = current;
+        }
+    }
+
+    fn is_surplus(&self) -> bool {
+        self.index >= self.current.settings.run.workers.get()
+    }
+
+    fn wait_for_work(&mut self) -> Option<Assignment> {
+        loop {
+            let until = self.connection.is_some().then(|| Instant::now() + IDLE_CONNECTION);
+            match self.shared.board.next(until) {
+                Next::Work(assignment) => return Some(assignment),
+                Next::Waited => self.hang_up(),
+                Next::Stop => return None,
+            }
+            if !Arc::ptr_eq(&self.shared.current(), &self.current) {
+                self.take_settings();
+                if self.is_surplus() {
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(open) = self.connection.take() {
+            open.connection.close();
+        }
+    }
+
+    /// Sees to it that there is a connection; else says until when there is no point in trying.
+    fn connect(&mut self) -> Result<(), Instant> {
+        if self.connection.as_mut().is_some_and(|open| open.connection.is_stale()) {
+            self.connection = None;
+        }
+        while self.connection.is_none() {
+            let started = Instant::now();
+            let index = match self.current.relays.pick(started) {
+                Pick::Use(index) => index,
+                Pick::Wait(until) => return Err(until),
+            };
+            match self.current.relays.get(index).connect(&self.shared.interrupt) {
+                Ok(connection) => {
+                    let setup = started.elapsed();
+                    self.connection = Some(Open { connection, relay: index, transactions: 0, setup });
+                }
+                Err(Trouble::Interrupted { .. }) => {
+                    self.current.relays.no_answer(index, Instant::now());
+                    return Err(Instant::now());
+                }
+                Err(trouble) => self.relay_fails(index, &trouble),
+            }
+        }
+        Ok(())
+    }
+
+    fn relay_fails(&self, index: usize, trouble: &Trouble) {
+        if let Some(pause) = self.current.relays.fails(index, Instant::now()) {
+            let relay = self.current.relays.get(index).name();
+            warn!(relay, "relay is out of use: {trouble}; its recipients stay where they are; next try in {pause:.1?}");
+        }
+    }
+
+    fn relay_works(&self, index: usize) {
+        if self.current.relays.works(index) {
+            info!(relay = self.current.relays.get(index).name(), "relay is back");
+            self.shared.board.wake();
+        }
+    }
+
+    /// Takes one packet of the message as far as it goes. Gives what is reserved for this worker next, if it gave way.
+    fn work_on(&mut self, assignment: Assignment) -> Option<Assignment> {
+        let key = assignment.key;
+        if let Err(until) = self.connect() {
+            self.shared.board.give_back(key);
+            self.shared.board.pause(until);
+            return None;
+        }
+        let next = self.send_packet_of(assignment);
+        // A probe that found nothing to send has found a relay that greets.
+        if let Some(open) = self.connection.as_ref().filter(|open| open.transactions == 0) {
+            self.relay_works(open.relay);
+        }
+        next
+    }
+
+    fn send_packet_of(&mut self, assignment: Assignment) -> Option<Assignment> {
+        let Assignment { key, mut level, .. } = assignment;
+        let message = self.open(assignment)?;
+        let (packet, mut possession, body) = self.possess(key, level, &message)?;
+        let end = self.drain(key, &mut level, &message, &mut possession, &body);
+        self.shared.in_flight[self.index].lock().take();
+        // The claim goes before the packet is offered again: else its next worker would find it taken.
+        drop(possession);
+        match end {
+            End::Finished => self.end_of_packet(key, &message),
+            End::Yield(to) => {
+                self.give_back(key, &message, packet);
+                return Some(to);
+            }
+            End::Relay => self.give_back(key, &message, packet),
+            End::Unfit(why) => self.hold(key, &message, &why),
+            End::Gone => self.shared.board.gone(key),
+            End::Stopped => {}
+        }
+        None
+    }
+
+    fn give_back(&self, key: Key, message: &OpenMessage, packet: PacketName) {
+        message.put_back(packet);
+        self.shared.board.give_back(key);
+    }
+
+    /// The message's folder, open. `None`: there is nothing to do with it, and that has been seen to.
+    fn open(&self, assignment: Assignment) -> Option<Arc<OpenMessage>> {
+        let Assignment { key, name, level, open } = assignment;
+        if open.is_some() {
+            return open;
+        }
+        let now = clock::epoch();
+        let why = match OpenMessage::open(&self.shared.spool, Priority::At(level), &name, now) {
+            Ok(message) => {
+                let message = Arc::new(message);
+                let ready = message.waiting().saturating_sub(1);
+                self.shared.board.opened(key, &message, ready as u32);
+                return Some(message);
+            }
+            Err(why) => why,
+        };
+        match why {
+            // Held, cancelled, requeued or finished since it was found; where it is now, the watch or the scan finds it.
+            Unopened::Gone => self.shared.board.gone(key),
+            Unopened::Empty(folder) => {
+                if let Err(error) = folder.remove_empty(&self.shared.spool, Priority::At(level)) {
+                    warn!("{}", error.fate("the folder is empty: no mail is in it"));
+                }
+                self.shared.board.gone(key);
+            }
+            Unopened::Bad { folder, why } => self.set_message_aside(key, &folder, level, &why),
+            Unopened::Disk(error) => {
+                error!(message = %name, "{}", error.fate("the message waits"));
+                self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
+            }
+        }
+        None
+    }
+
+    /// The claim of one of the message's packets, where it stands, and what its recipients get. `None`: there is nothing
+    /// to send of it now, and that has been seen to.
+    fn possess(
+        &self,
+        key: Key,
+        level: Level,
+        message: &OpenMessage,
+    ) -> Option<(PacketName, Possession, Arc<Body>)> {
+        let Some(packet) = message.deal() else {
+            self.end_of_packet(key, message);
+            return None;
+        };
+        let sync = self.current.settings.run.checkpoint_sync;
+        let taken = possession::take(&*self.shared.claims, message, &packet, sync, clock::epoch());
+        let trouble = match taken {
+            Ok(Taking::Got(possession)) => match message.body(&packet.mode) {
+                Ok(body) => {
+                    self.tell_start(message, &possession, &body);
+                    return Some((packet, possession, body));
+                }
+                Err(NoBody::Bad(why)) => Ok(why),
+                Err(NoBody::Disk(error)) => Err(error),
+            },
+            Ok(Taking::Bad(_claim, why)) => Ok(why),
+            Ok(Taking::Elsewhere) => {
+                message.is_elsewhere(packet);
+                self.end_of_packet(key, message);
+                return None;
+            }
+            Ok(Taking::Gone) => {
+                self.end_of_packet(key, message);
+                return None;
+            }
+            Err(error) => Err(error),
+        };
+        match trouble {
+            Ok(why) => {
+                self.set_packet_aside(message, &packet, level, &why);
+                self.end_of_packet(key, message);
+            }
+            Err(error) if error.is_gone() => self.shared.board.gone(key),
+            Err(error) => {
+                error!(message = %message.folder.id(), "{}", error.fate("the packet waits"));
+                self.give_back(key, message, packet);
+                self.shared.board.pause(Instant::now() + DISK_PAUSE);
+            }
+        }
+        None
+    }
+
+    fn tell_start(&self, message: &OpenMessage, possession: &Possession, body: &Body) {
+        let progress = &possession.progress;
+        let packet = FileName::Packet(progress.name().clone());
+        if progress.next() > 0 && progress.remaining() > 0 {
+            let after = progress.packet().address(progress.next() - 1);
+            info!(message = %message.folder.id(), %packet, after, "packet is resumed");
+        }
+        if let Some((line, octets)) = body.long_line {
+            debug!(
+                message = %message.folder.id(), %packet, line, octets,
+                "a line is longer than 998 octets; it is sent as it is, since breaking it would break a signature"
+            );
+        }
+    }
+
+    /// Sends transaction after transaction, until the packet or the permission ends.
+    fn drain(
+        &mut self,
+        key: Key,
+        level: &mut Level,
+        message: &Arc<OpenMessage>,
+        possession: &mut Possession,
+        body: &Body,
+    ) -> End {
+        let packet = possession.progress.name().clone();
+        *self.shared.in_flight[self.index].lock() =
+            Some(InFlight { message: message.clone(), packet: packet.clone(), from: 0, to: 0 });
+        while possession.progress.remaining() > 0 {
+            if let Err(end) = self.transact(message, possession, body) {
+                return end;
+            }
+            if possession.progress.remaining() == 0 {
+                break;
+            }
+            // The boundary. First the truth on disk, then what else waits.
+            if let Err(end) = self.look_where_it_is(key, message, level) {
+                return end;
+            }
+            match self.shared.board.boundary(key) {
+                Decision::GoOn => {}
+                Decision::Stop => return End::Stopped,
+                Decision::Gone => return End::Gone,
+                Decision::Yield { to, waited, from } => {
+                    info!(
+                        message = %message.folder.id(), packet = %FileName::Packet(packet), %from,
+                        urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
+                        "gives way to a more urgent message"
+                    );
+                    return End::Yield(to);
+                }
+            }
+        }
+        match self.until_recorded(message, || possession.finish(message)) {
+            Ok(()) => End::Finished,
+            Err(end) => end,
+        }
+    }
+
+    /// Whether the folder is still at its level; follows it where it was requeued to.
+    fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
+        let spool = &self.shared.spool;
+        let look = || match message.folder.is_at(spool, Priority::At(*level))? {
+            true => Ok(Some(Priority::At(*level))),
+            false => Ok(message.folder.whereabouts(spool)?.map(|(priority, _)| priority)),
+        };
+        match look() {
+            Ok(Some(Priority::At(now))) => {
+                if now != *level {
+                    info!(message = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
+                    self.shared.board.moved(key, now);
+                    *level = now;
+                }
+                Ok(())
+            }
+            Ok(Some(Priority::Held)) => {
+                info!(message = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
+                Err(End::Gone)
+            }
+            Ok(None) => {
+                info!(message = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
+                Err(End::Gone)
+            }
+            Err(error) => {
+                // What was sent is recorded; the next look may work.
+                error!(message = %message.folder.id(), "{}", error.fate("it is sent on from where it was seen last"));
+                Ok(())
+            }
+        }
+    }
+
+    /// This worker has nothing more to do with its packet. If it was the last one that anybody had to do with, looks what
+    /// is left of the message.
+    fn end_of_packet(&self, key: Key, message: &OpenMessage) {
+        if !self.shared.board.done(key) {
+            return;
+        }
+        let now = clock::epoch();
+        match self.settle(key, message, now) {
+            Ok(()) => {}
+            Err(error) if error.is_gone() => self.shared.board.gone(key),
+            Err(error) => {
+                error!(message = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
+                self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
+            }
+        }
+    }
+
+    fn settle(&self, key: Key, message: &OpenMessage, now: Epoch) -> Result<(), DiskError> {
+        let board = &self.shared.board;
+        let id = message.folder.id();
+        let level = board.level(key).unwrap_or(Level::LAST);
+        match message.folder.remove(&self.shared.spool, Priority::At(level), now)? {
+            Removal::Removed => {
+                info!(message = %id, took_s = now.since(message.arrival), "message is distributed");
+                board.gone(key);
+            }
+            Removal::SetAside(why) => {
+                warn!(message = %id, "message is set aside in bad/: {why}");
+                board.gone(key);
+            }
+            Removal::NotFinished => {
+                // Deferred recipients that come due, or packets that other processes work on.
+                let when = |packet: &PacketName| match packet.due() {
+                    Some(due) if due > now => due,
+                    _ if message.was_elsewhere(packet) => now.plus(RECHECK),
+                    _ => now,
+                };
+                let until = message.folder.contents()?.packets.iter().map(when).min().unwrap_or(now);
+                debug!(message = %id, %until, "message waits for its last packets");
+                board.sleep(key, until);
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&self, key: Key, message: &OpenMessage, why: &str) {
+        let id = message.folder.id();
+        match moves::hold(&self.shared.spool, id, clock::epoch(), set_aside::PROGRAM, why) {
+            Ok(_) => {
+                warn!(message = %id, "message is held: {why}; nobody is lost, release it when this is mended");
+                self.shared.board.gone(key);
+            }
+            Err(error) => {
+                error!(message = %id, "{why}; holding it: {error}");
+                self.shared.board.sleep(key, clock::epoch().plus(60));
+            }
+        }
+    }
+
+    fn set_message_aside(&self, key: Key, folder: &Folder, level: Level, why: &str) {
+        let now = clock::epoch();
+        match folder.set_aside(&self.shared.spool, Priority::At(level), now, why) {
+            Ok(_) => {
+                warn!(message = %folder.id(), "message is set aside in bad/: {why}");
+                self.shared.board.gone(key);
+            }
+            Err(error) => {
+                error!(message = %folder.id(), "{why}; setting it aside: {}", error.fate("it waits"));
+                self.shared.board.sleep(key, now.plus(60));
+            }
+        }
+    }
+
+    fn set_packet_aside(&self, message: &OpenMessage, packet: &PacketName, level: Level, why: &str) {
+        let note = set_aside::note(clock::epoch(), why, Priority::At(level));
+        let id = message.folder.id();
+        match set_aside::packet(&self.shared.spool, &message.folder, packet, &note) {
+            Ok(name) => warn!(message = %id, "a packet is set aside in bad/{name}: {why}"),
+            Err(error) => {
+                error!(message = %id, "{why}; setting the packet aside: {}", error.fate("it waits"));
+                message.is_elsewhere(packet.clone());
+            }
+        }
+    }
+}
