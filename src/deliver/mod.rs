@@ -18,7 +18,7 @@ pub mod smtp;
 mod wire;
 
 pub use interrupt::Interrupt;
-pub use settings::{RelaySettings, RelayUrl};
+pub use settings::{RelaySettings, RelayUrl, SetupError};
 
 use crate::mail::{Body, Envelope, Outcome, Reply};
 

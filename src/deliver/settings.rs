@@ -1,9 +1,17 @@
 //! What an operator says about a relay, as meant (the configuration file's text is parsed elsewhere).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::maildir::MaildirRelay;
+use super::sendmail::SendmailRelay;
+use super::smtp::SmtpRelay;
+use super::{Relay, lmtp};
+pub use crate::deliver::wire::tls::BadTls;
 
 /// Where a relay is and how it is spoken to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,24 +83,268 @@ impl RelaySettings {
             dot_timeout: Duration::from_secs(600),
         }
     }
-}
+    /// Makes the relay. Reads the certificate authorities, opens no connection.
+    pub fn build(&self) -> Result<Arc<dyn Relay>, SetupError> {
+        if self.login.is_some() && !matches!(self.url, RelayUrl::Smtp { .. } | RelayUrl::Smtps { .. }) {
+            return Err(SetupError::LoginUnused { relay: self.url.to_string() });
+        }
+        Ok(match &self.url {
+            RelayUrl::Smtp { host, port } => Arc::new(SmtpRelay::smtp(self, host, *port, false)?),
+            RelayUrl::Smtps { host, port } => Arc::new(SmtpRelay::smtp(self, host, *port, true)?),
+            RelayUrl::Lmtp { host, port } => Arc::new(lmtp::tcp(self, host, *port)?),
+            RelayUrl::LmtpUnix { path } => Arc::new(lmtp::unix(self, path)?),
+            RelayUrl::Sendmail { path } => Arc::new(SendmailRelay::new(path.clone(), self.dot_timeout)),
+            RelayUrl::Maildir { path } => Arc::new(MaildirRelay::new(path.clone())),
+        })
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a relay: expected smtp://host[:port], smtps://host[:port], lmtp://host:port, lmtp:///socket, \
-     sendmail:/path or maildir:/directory"
-)]
-pub struct BadRelayUrl(pub String);
-
-impl FromStr for RelayUrl {
-    type Err = BadRelayUrl;
-    fn from_str(_text: &str) -> Result<Self, BadRelayUrl> {
-        todo!()
+    /// The name for EHLO: what was set, else this host's.
+    pub(super) fn helo_name(&self) -> Result<String, SetupError> {
+        let host;
+        let name = match &self.helo {
+            Some(name) => name.as_str(),
+            None => {
+                host = rustix::system::uname();
+                host.nodename().to_str().ok().filter(|name| !name.is_empty()).unwrap_or("localhost")
+            }
+        };
+        if name.is_empty() || name.len() > 255 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SetupError::Helo { name: name.to_owned() });
+        }
+        Ok(name.to_owned())
     }
 }
 
+/// Why a relay can't be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Tls(#[from] BadTls),
+    #[error("{host:?} cannot be the name in a certificate: verified TLS needs a host name or an address")]
+    CertificateName { host: String },
+    #[error("{relay} takes no login: only smtp:// and smtps:// do")]
+    LoginUnused { relay: String },
+    #[error("{name:?} cannot be said in EHLO: it must be a host name or an address literal (helo)")]
+    Helo { name: String },
+}
+
+/// Why a piece of text is no relay.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is not a relay: {why}; expected smtp://host[:port], smtps://host[:port], lmtp://host:port, \
+     lmtp:///socket, sendmail:/path or maildir:/directory"
+)]
+pub struct BadRelayUrl {
+    /// What was given, without anything that may be a password.
+    pub text: String,
+    pub why: &'static str,
+}
+
+impl FromStr for RelayUrl {
+    type Err = BadRelayUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadRelayUrl> {
+        let bad = |why| BadRelayUrl { text: text.to_owned(), why };
+        let (scheme, rest) = text.split_once(':').ok_or_else(|| bad("it has no scheme"))?;
+        let path = |why| {
+            let path = rest.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(rest);
+            if path.is_empty() || path.contains('\0') { Err(bad(why)) } else { Ok(PathBuf::from(path)) }
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "sendmail" => match path("it has no path")? {
+                path if path.is_absolute() => Ok(RelayUrl::Sendmail { path }),
+                _ => Err(bad("the program's path must begin with /")),
+            },
+            "maildir" => match path("it has no directory")? {
+                path if path.starts_with("//") => Err(bad("a directory on another host cannot be reached")),
+                path => Ok(RelayUrl::Maildir { path }),
+            },
+            "lmtp" if !rest.starts_with("//") || rest.starts_with("///") => match path("it has no socket")? {
+                path if path.is_absolute() => Ok(RelayUrl::LmtpUnix { path }),
+                _ => Err(bad("the socket's path must begin with /")),
+            },
+            scheme @ ("smtp" | "smtps" | "lmtp") => {
+                let rest = rest.strip_prefix("//").ok_or_else(|| bad("// is missing behind the scheme"))?;
+                if let Some((_, behind)) = rest.rsplit_once('@') {
+                    // Before anything else is said of it: what stands before the @ may be a password.
+                    return Err(BadRelayUrl {
+                        text: format!("{scheme}://…@{behind}"),
+                        why: "user and password do not belong here (they have settings of their own)",
+                    });
+                }
+                let (host, port) = host_and_port(rest).map_err(bad)?;
+                match (scheme, port) {
+                    ("smtp", port) => Ok(RelayUrl::Smtp { host, port: port.unwrap_or(SMTP_PORT) }),
+                    ("smtps", port) => Ok(RelayUrl::Smtps { host, port: port.unwrap_or(SMTPS_PORT) }),
+                    (_, None) => Err(bad("LMTP has no default port")),
+                    (_, Some(SMTP_PORT)) => Err(bad("LMTP is forbidden on port 25 (RFC 2033, section 5)")),
+                    (_, Some(port)) => Ok(RelayUrl::Lmtp { host, port }),
+                }
+            }
+            _ => Err(bad("its scheme is unknown")),
+        }
+    }
+}
+
+const SMTP_PORT: u16 = 25;
+const SMTPS_PORT: u16 = 465;
+
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let (host, port) = if let Some(literal) = text.strip_prefix('[') {
+        let (host, behind) = literal.split_once(']').ok_or("the ] is missing")?;
+        host.parse::<Ipv6Addr>().map_err(|_| "what stands between [ and ] is not an IPv6 address")?;
+        match behind.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if behind.is_empty() => (host, None),
+            None => return Err("only a port may stand behind the ]"),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err("an IPv6 address stands between [ and ]"),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if host.is_empty() {
+        return Err("it has no host");
+    }
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte)) {
+        return Err("the host has characters that no host name has");
+    }
+    let port = match port {
+        None => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|&port| port > 0).ok_or("the port is not a number from 1 to 65535")?)
+        }
+        Some(_) => return Err("the port is not a number from 1 to 65535"),
+    };
+    Ok((host.to_owned(), port))
+}
+
+/// As it is parsed; a default port is left out.
 impl fmt::Display for RelayUrl {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port, default) = match self {
+            RelayUrl::Smtp { host, port } => ("smtp", host, *port, SMTP_PORT),
+            RelayUrl::Smtps { host, port } => ("smtps", host, *port, SMTPS_PORT),
+            RelayUrl::Lmtp { host, port } => ("lmtp", host, *port, 0),
+            RelayUrl::LmtpUnix { path } => return write!(f, "lmtp://{}", path.display()),
+            RelayUrl::Sendmail { path } => return write!(f, "sendmail:{}", path.display()),
+            RelayUrl::Maildir { path } => return write!(f, "maildir:{}", path.display()),
+        };
+        write!(f, "{scheme}://")?;
+        if host.contains(':') {
+            write!(f, "[{host}]")?;
+        } else {
+            f.write_str(host)?;
+        }
+        if port != default { write!(f, ":{port}") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_url_prints_as_it_was_read() {
+        for text in [
+            "smtp://relay.example.org",
+            "smtp://127.0.0.1:2525",
+            "smtp://[::1]:2525",
+            "smtp://[2001:db8::25]",
+            "smtps://relay.example.org",
+            "smtps://relay_1.example.org:8465",
+            "lmtp://store.example.org:24",
+            "lmtp:///run/dovecot/lmtp",
+            "sendmail:/usr/sbin/sendmail",
+            "maildir:/var/mail/out",
+            "maildir:out/here",
+        ] {
+            let url: RelayUrl = text.parse().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(url.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn one_relay_may_be_written_in_several_ways() {
+        for (text, same) in [
+            ("SMTP://relay.example.org:25/", "smtp://relay.example.org"),
+            ("smtps://relay.example.org:465", "smtps://relay.example.org"),
+            ("lmtp:/run/lmtp", "lmtp:///run/lmtp"),
+            ("sendmail:///usr/sbin/sendmail", "sendmail:/usr/sbin/sendmail"),
+            ("maildir:///srv/out", "maildir:/srv/out"),
+        ] {
+            assert_eq!(text.parse::<RelayUrl>().map(|url| url.to_string()), Ok(same.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_relay_says_what_is_wrong() {
+        for (text, why) in [
+            ("", "it has no scheme"),
+            ("relay.example.org", "it has no scheme"),
+            ("http://relay.example.org", "its scheme is unknown"),
+            ("smtp:relay.example.org", "// is missing behind the scheme"),
+            ("smtp://", "it has no host"),
+            ("smtp://:25", "it has no host"),
+            ("smtp://relay:0", "the port is not a number from 1 to 65535"),
+            ("smtp://relay:65536", "the port is not a number from 1 to 65535"),
+            ("smtp://relay:", "the port is not a number from 1 to 65535"),
+            ("smtp://relay:+25", "the port is not a number from 1 to 65535"),
+            ("smtp://::1", "an IPv6 address stands between [ and ]"),
+            ("smtp://[::1", "the ] is missing"),
+            ("smtp://[::1]25", "only a port may stand behind the ]"),
+            ("smtp://[relay]", "what stands between [ and ] is not an IPv6 address"),
+            ("smtp://relay/path", "the host has characters that no host name has"),
+            ("smtp://re lay", "the host has characters that no host name has"),
+            ("lmtp://store", "LMTP has no default port"),
+            ("lmtp://store:25", "LMTP is forbidden on port 25 (RFC 2033, section 5)"),
+            ("lmtp:", "it has no socket"),
+            ("lmtp:run/lmtp", "the socket's path must begin with /"),
+            ("sendmail:", "it has no path"),
+            ("sendmail:sendmail", "the program's path must begin with /"),
+            ("maildir:", "it has no directory"),
+        ] {
+            let error = text.parse::<RelayUrl>().expect_err(text);
+            assert_eq!(error.why, why, "{text}");
+            assert!(error.to_string().contains(&format!("{text:?} is not a relay")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        let error = "smtp://user:s3cret@relay.example.org".parse::<RelayUrl>().unwrap_err().to_string();
+        assert!(error.contains("do not belong here") && !error.contains("s3cret"), "{error}");
+        assert!(!format!("{:?}", Login { username: "u".into(), password: "s3cret".into() }).contains("s3cret"));
+    }
+
+    fn refused(settings: RelaySettings) -> String {
+        settings.build().err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_before_any_connection() {
+        let verified = |ca_file: &str| RelaySettings {
+            ca_file: Some(ca_file.into()),
+            ..RelaySettings::new("smtps://localhost".parse().unwrap())
+        };
+        let error = refused(verified("/nonexistent/ca.pem"));
+        assert!(error.contains("cannot read the certificate authorities in /nonexistent/ca.pem"), "{error}");
+        assert_eq!(refused(verified("/dev/null")), "/dev/null holds no certificate");
+
+        let mut settings = RelaySettings::new("maildir:/tmp".parse().unwrap());
+        settings.login = Some(Login { username: "u".into(), password: "p".into() });
+        assert_eq!(refused(settings), "maildir:/tmp takes no login: only smtp:// and smtps:// do");
+
+        let mut settings = RelaySettings::new("smtp://localhost".parse().unwrap());
+        settings.helo = Some("two words\r\n".into());
+        assert!(refused(settings).contains("cannot be said in EHLO"));
+
+        let mut settings = RelaySettings::new("smtp://not-a_name-".parse().unwrap());
+        settings.starttls = Starttls::Required;
+        settings.ca_file = Some("/etc/ssl/certs/ca-certificates.crt".into());
+        assert!(!refused(settings).is_empty());
     }
 }
