@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use tracing::{error, info, warn};
 
 use crate::claim::flock::Flock;
@@ -78,10 +78,12 @@ pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, R
     };
     let current = Current::new(settings)?;
     let shared = Shared::new(spool, Board::new(due_sender), Box::new(Flock), Interrupt::new()?, current);
+    let (alive, all_ended) = bounded(0);
     let mut scheduler = Scheduler {
         shared: Arc::new(shared),
         watch,
         workers: Vec::new(),
+        alive: (Some(alive), all_ended),
         told: HashSet::new(),
         scan_again: [false; Priority::COUNT],
     };
@@ -89,10 +91,15 @@ pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, R
     Ok(scheduler.obey(control, &due, &watched))
 }
 
+/// Has no value.
+enum Never {}
+
 struct Scheduler {
     shared: Arc<Shared>,
     watch: Option<Watch>,
     workers: Vec<thread::JoinHandle<()>>,
+    /// Each worker has a clone of the sender, and nothing is ever sent.
+    alive: (Option<Sender<Never>>, Receiver<Never>),
     /// Strange names that the log has named already.
     told: HashSet<(Priority, std::ffi::OsString)>,
     /// Directories in which a flat drop is still being written.
@@ -125,7 +132,12 @@ impl Scheduler {
                 continue;
             }
             let worker = Worker::new(index, self.shared.clone());
-            self.workers.push(thread::Builder::new().name(name).spawn(move || worker.run())?);
+            let alive = self.alive.0.clone();
+            let work = move || {
+                worker.run();
+                drop(alive);
+            };
+            self.workers.push(thread::Builder::new().name(name).spawn(work)?);
         }
         Ok(())
     }
@@ -339,24 +351,28 @@ impl Scheduler {
         info!(?grace, "stopping: no new transaction; final dots that are out are waited for");
         self.shared.interrupt.raise(grace);
         self.shared.board.stop();
-        let deadline = Instant::now() + grace + JOIN_SLACK;
-        // A worker ends within microseconds of its relay's answer; asking now and then is for the relay that hangs.
-        let mut pause = Duration::from_micros(200);
+        // The workers hold the other ends: when the last one drops its own, this channel says so.
+        self.alive.0 = None;
+        let deadline = after(grace + JOIN_SLACK);
+        let mut control = control.clone();
         loop {
-            self.workers.retain(|worker| !worker.is_finished());
-            if self.workers.is_empty() {
-                info!("stopped");
-                return Summary::default();
+            select! {
+                recv(self.alive.1) -> _ => break,
+                recv(deadline) -> _ => return self.give_up(),
+                recv(control) -> order => match order {
+                    Ok(Control::Stop | Control::StopNow) => return self.give_up(),
+                    Ok(Control::Reload(_)) => {}
+                    Err(_) => control = never(),
+                },
             }
-            if Instant::now() > deadline {
-                return self.give_up();
-            }
-            match control.recv_timeout(pause) {
-                Ok(Control::Stop | Control::StopNow) => return self.give_up(),
-                Ok(Control::Reload(_)) | Err(_) => {}
-            }
-            pause = (pause * 2).min(Duration::from_millis(20));
         }
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                error!("a worker had panicked; what it was sending may be sent again");
+            }
+        }
+        info!("stopped");
+        Summary::default()
     }
 
     fn give_up(self) -> Summary {

@@ -42,7 +42,7 @@ pub struct InFlight {
 
 impl Current {
     pub fn new(settings: Settings) -> Result<Current, deliver::SetupError> {
-        let relays: Vec<Arc<dyn Relay>> = settings.relays.iter().map(deliver::relay).collect::<Result<_, _>>()?;
+        let relays: Vec<Arc<dyn Relay>> = settings.relays.iter().map(|relay| relay.build()).collect::<Result<_, _>>()?;
         Ok(Current { settings, relays: Relays::new(relays) })
     }
 }

@@ -92,16 +92,16 @@ impl Worker {
                 Outcome::TooMany => sorted.again.push(index),
             }
         }
+        open.transactions += u64::from(result.is_ok());
+        let (first, relay, setup) = (open.transactions == 1, open.relay, open.setup);
         self.expire(message, &mut sorted, possession);
-        let relay = open.relay;
         let trouble = match result {
             Ok(receipt) => {
-                open.transactions += 1;
-                let (first, setup) = (open.transactions == 1, open.setup);
                 if first {
                     self.relay_works(relay);
                 }
-                self.tell(message, possession, &sorted, &receipt.reply, took, if first { setup } else { Duration::ZERO });
+                let setup = if first { setup } else { Duration::ZERO };
+                self.tell(message, possession, &sorted, &receipt.reply, took, setup);
                 None
             }
             Err(trouble) => Some(self.trouble(message, possession, trouble, &recipients[answered..])),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::deliver::{Connection, Trouble};
-use crate::mail::{Body, Epoch, Level, PacketName, Priority};
+use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
 use crate::spool::folder::{Folder, Removal};
@@ -33,29 +33,31 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// When a message's last packets are somebody else's, how long until we look whether that somebody still lives.
 const RECHECK: u64 = 2;
 /// How long a worker waits for a disk that has no room, or that fails.
-const DISK_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const DISK_PAUSE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct Worker {
-    index: usize,
-    shared: Arc<Shared>,
-    current: Arc<Current>,
-    connection: Option<Open>,
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) current: Arc<Current>,
+    pub(super) connection: Option<Open>,
+    /// Kept from transaction to transaction for its memory.
+    pub(super) outcomes: Vec<Outcome>,
 }
 
 /// The worker's connection.
-struct Open {
-    connection: Box<dyn Connection>,
+pub(super) struct Open {
+    pub(super) connection: Box<dyn Connection>,
     /// Which of the relays.
-    relay: usize,
+    pub(super) relay: usize,
     /// Transactions that ended well.
-    transactions: u64,
+    pub(super) transactions: u64,
     /// What it took to open it; told with its first transaction.
-    setup: Duration,
+    pub(super) setup: Duration,
 }
 
 /// How a worker's work on a packet ended.
-enum End {
+pub(super) enum End {
     /// All recipients have an outcome.
     Finished,
     /// A more urgent message is reserved for this worker.
@@ -72,7 +74,7 @@ enum End {
 impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
         let current = shared.current();
-        Worker { index, shared, current, connection: None }
+        Worker { index, shared, current, connection: None, outcomes: Vec::new() }
     }
 
     /// Works until it is told to stop, or until the configuration has fewer workers.
@@ -156,14 +158,14 @@ impl Worker {
         Ok(())
     }
 
-    fn relay_fails(&self, index: usize, trouble: &Trouble) {
+    pub(super) fn relay_fails(&self, index: usize, trouble: &Trouble) {
         if let Some(pause) = self.current.relays.fails(index, Instant::now()) {
             let relay = self.current.relays.get(index).name();
             warn!(relay, "relay is out of use: {trouble}; its recipients stay where they are; next try in {pause:.1?}");
         }
     }
 
-    fn relay_works(&self, index: usize) {
+    pub(super) fn relay_works(&self, index: usize) {
         if self.current.relays.works(index) {
             info!(relay = self.current.relays.get(index).name(), "relay is back");
             self.shared.board.wake();

@@ -489,9 +489,11 @@ impl SpoolFile {
             let fd = std::os::fd::AsRawFd::as_raw_fd(file);
             // A writer that comes while we have the lease makes the kernel send a signal, by default one that ends the
             // process. SIGURG is ignored by default.
+            // fcntl(2); the libc crate lacks it.
+            const F_SETSIG: libc::c_int = 10;
             // SAFETY: plain fcntl calls with integer arguments on a descriptor that is open during the call.
             let lease = unsafe {
-                libc::fcntl(fd, libc::F_SETSIG, libc::SIGURG);
+                libc::fcntl(fd, F_SETSIG, libc::SIGURG);
                 libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK)
             };
             if lease == 0 {

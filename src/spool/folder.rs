@@ -50,6 +50,12 @@ pub enum Removal {
     SetAside(String),
 }
 
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.dir.path().display())
+    }
+}
+
 impl Folder {
     /// Opens the folder; `None` if it is not there (any more).
     pub fn open(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Folder>> {
