@@ -1,6 +1,6 @@
 //! Placeholder.
 pub mod claim;
-// pub mod daemon;
+pub mod daemon;
 pub mod deliver;
 pub mod mail;
 pub mod render;

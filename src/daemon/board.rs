@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
 use crate::mail::{Epoch, Level, Moment};
@@ -22,8 +21,6 @@ pub struct Board {
     inner: Mutex<Inner>,
     /// Workers without work wait here.
     work: Condvar,
-    /// Tells the scheduler thread that something may be due earlier than it thinks. Of capacity one: a hint.
-    due: Sender<()>,
 }
 
 struct Inner {
@@ -73,10 +70,9 @@ pub enum Decision {
 }
 
 impl Board {
-    pub fn new(due: Sender<()>) -> Board {
-        let inner =
-            Inner { backlog: Backlog::new(), keys: HashMap::new(), known: HashMap::new(), stopping: false };
-        Board { inner: Mutex::new(inner), work: Condvar::new(), due }
+    pub fn new() -> Board {
+        let inner = Inner { backlog: Backlog::new(), keys: HashMap::new(), known: HashMap::new(), stopping: false };
+        Board { inner: Mutex::new(inner), work: Condvar::new() }
     }
 
     /// A message was found at `level`. `true` if it is new here.
@@ -100,7 +96,8 @@ impl Board {
         drop(inner);
         match due {
             None => drop(self.work.notify_one()),
-            Some(_) => drop(self.due.try_send(())),
+            // All, since each worker that waits has to wait for the new time.
+            Some(_) => drop(self.work.notify_all()),
         }
         true
     }
@@ -133,10 +130,17 @@ impl Board {
             if let Some(key) = inner.backlog.take(clock::now()) {
                 return Next::Work(inner.assignment(key));
             }
-            match until {
+            // Whoever waits, waits for the next message that becomes due by the clock as well.
+            let now = clock::now();
+            let due = inner.backlog.next_due().map(|due| Instant::now() + Moment::from(due).since(now));
+            match [until, due].into_iter().flatten().min() {
                 None => self.work.wait(&mut inner),
-                Some(until) if self.work.wait_until(&mut inner, until).timed_out() => return Next::Waited,
-                Some(_) => {}
+                Some(soonest) => {
+                    let timed_out = self.work.wait_until(&mut inner, soonest).timed_out();
+                    if timed_out && Some(soonest) == until {
+                        return Next::Waited;
+                    }
+                }
             }
         }
     }
@@ -217,8 +221,7 @@ impl Board {
             known.open = None;
             inner.backlog.sleep(key, until);
             drop(inner);
-            let _ = self.due.try_send(());
-            self.work.notify_one();
+            self.work.notify_all();
         }
     }
 
@@ -227,12 +230,7 @@ impl Board {
         self.inner.lock().forget(key);
     }
 
-    /// When the next message becomes due by the clock.
-    pub fn next_due(&self) -> Option<Epoch> {
-        self.inner.lock().backlog.next_due()
-    }
-
-    /// Wakes workers for messages that have become due.
+    /// Wakes all workers that wait: a relay is back, the settings or perhaps the clock have changed.
     pub fn wake(&self) {
         self.work.notify_all();
     }

@@ -26,4 +26,4 @@ mod transaction;
 mod watch;
 mod worker;
 
-pub use scheduler::{Control, RunError, Summary, run};
+pub use scheduler::{Control, RunError, Summary, run, run_on};

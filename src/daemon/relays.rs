@@ -21,9 +21,14 @@ pub struct Relays {
 enum State {
     Usable,
     /// Not before `until`. `failures` in a row so far.
-    Down { until: Instant, failures: u32 },
+    Down {
+        until: Instant,
+        failures: u32,
+    },
     /// One worker is trying whether it is back.
-    Probed { failures: u32 },
+    Probed {
+        failures: u32,
+    },
 }
 
 /// Answer to a worker that needs a connection.

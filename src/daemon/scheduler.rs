@@ -14,11 +14,11 @@ use tracing::{error, info, warn};
 
 use crate::claim::flock::Flock;
 use crate::deliver::{self, Interrupt};
-use crate::mail::{Epoch, Level, Moment, Priority};
+use crate::mail::{Level, Priority};
+use crate::spool::Spool;
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{Disk, DiskError, Kind};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
-use crate::spool::Spool;
 
 use super::board::Board;
 use super::clock;
@@ -65,9 +65,13 @@ const JOIN_SLACK: Duration = Duration::from_millis(500);
 
 /// Distributes until `control` says stop.
 pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
-    let spool = Spool::create(&Disk::default(), &settings.spool)?;
+    run_on(&Disk::default(), settings, control)
+}
+
+/// The same on a disk that may have faults.
+pub fn run_on(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
+    let spool = Spool::create(disk, &settings.spool)?;
     spool.require_owner()?;
-    let (due_sender, due) = bounded(1);
     let (watch_sender, watched) = bounded(1);
     let watch = match Watch::arm(&spool, watch_sender) {
         Ok(watch) => Some(watch),
@@ -77,7 +81,7 @@ pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, R
         }
     };
     let current = Current::new(settings)?;
-    let shared = Shared::new(spool, Board::new(due_sender), Box::new(Flock), Interrupt::new()?, current);
+    let shared = Shared::new(spool, Board::new(), Box::new(Flock), Interrupt::new()?, current);
     let (alive, all_ended) = bounded(0);
     let mut scheduler = Scheduler {
         shared: Arc::new(shared),
@@ -88,7 +92,7 @@ pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, R
         scan_again: [false; Priority::COUNT],
     };
     scheduler.start()?;
-    Ok(scheduler.obey(control, &due, &watched))
+    Ok(scheduler.obey(control, &watched))
 }
 
 /// Has no value.
@@ -142,13 +146,9 @@ impl Scheduler {
         Ok(())
     }
 
-    fn obey(mut self, control: &Receiver<Control>, due: &Receiver<()>, watched: &Receiver<()>) -> Summary {
+    fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Summary {
         let mut next_scan = Instant::now() + self.rescan_interval();
         loop {
-            let until_due = match self.shared.board.next_due() {
-                Some(next) => after(until(next)),
-                None => never(),
-            };
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
             select! {
@@ -164,14 +164,14 @@ impl Scheduler {
                         self.follow(hints);
                     }
                 }
-                recv(due) -> _ => {}
-                recv(until_due) -> _ => self.shared.board.wake(),
                 recv(drops) -> _ => self.scan_drops(),
                 recv(scan) -> _ => {
                     self.tidy();
                     for priority in Priority::all() {
                         self.scan(priority);
                     }
+                    // What is due by a clock that was set forward has waited for this.
+                    self.shared.board.wake();
                     next_scan = Instant::now() + self.rescan_interval();
                 }
             }
@@ -377,17 +377,17 @@ impl Scheduler {
 
     fn give_up(self) -> Summary {
         self.shared.board.stop();
-        let uncertain: Vec<String> =
-            self.shared.in_flight.iter().filter_map(|place| place.try_lock()?.as_ref().map(|at| at.to_string())).collect();
+        let uncertain: Vec<String> = self
+            .shared
+            .in_flight
+            .iter()
+            .filter_map(|place| place.try_lock()?.as_ref().map(|at| at.to_string()))
+            .collect();
         for transaction in &uncertain {
             warn!(transaction, "ended in the middle of a transaction: its recipients may get the message twice");
         }
         Summary { uncertain }
     }
-}
-
-fn until(due: Epoch) -> Duration {
-    Moment::from(due).since(clock::now())
 }
 
 impl std::fmt::Display for super::shared::InFlight {

@@ -42,19 +42,14 @@ pub struct InFlight {
 
 impl Current {
     pub fn new(settings: Settings) -> Result<Current, deliver::SetupError> {
-        let relays: Vec<Arc<dyn Relay>> = settings.relays.iter().map(|relay| relay.build()).collect::<Result<_, _>>()?;
+        let relays: Vec<Arc<dyn Relay>> =
+            settings.relays.iter().map(|relay| relay.build()).collect::<Result<_, _>>()?;
         Ok(Current { settings, relays: Relays::new(relays) })
     }
 }
 
 impl Shared {
-    pub fn new(
-        spool: Spool,
-        board: Board,
-        claims: Box<dyn Claims>,
-        interrupt: Interrupt,
-        current: Current,
-    ) -> Shared {
+    pub fn new(spool: Spool, board: Board, claims: Box<dyn Claims>, interrupt: Interrupt, current: Current) -> Shared {
         let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
         Shared { spool, board, claims, interrupt, in_flight, current: RwLock::new(Arc::new(current)) }
     }

@@ -110,13 +110,22 @@ impl Worker {
     }
 
     /// What a transaction that came to nothing means for this worker.
-    fn trouble(&mut self, message: &OpenMessage, possession: &Possession, trouble: Trouble, unanswered: &[&str]) -> End {
+    fn trouble(
+        &mut self,
+        message: &OpenMessage,
+        possession: &Possession,
+        trouble: Trouble,
+        unanswered: &[&str],
+    ) -> End {
         let open = self.connection.take().expect("a transaction was on it");
         match trouble {
             Trouble::Unavailable { .. } if open.transactions > 0 => {
                 // It worked until now: relays end connections for reasons of their own (age, number of transactions).
                 // A new one tells whether the relay is in trouble.
-                info!(relay = self.current.relays.get(open.relay).name(), "connection lost: {trouble}; a new one is tried");
+                info!(
+                    relay = self.current.relays.get(open.relay).name(),
+                    "connection lost: {trouble}; a new one is tried"
+                );
                 End::Relay
             }
             Trouble::Unavailable { .. } => {

@@ -27,7 +27,6 @@ use super::possession::{self, Possession, Taking};
 use super::relays::Pick;
 use super::shared::{Current, InFlight, Shared};
 
-
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// When a message's last packets are somebody else's, how long until we look whether that somebody still lives.
@@ -251,12 +250,7 @@ impl Worker {
 
     /// The claim of one of the message's packets, where it stands, and what its recipients get. `None`: there is nothing
     /// to send of it now, and that has been seen to.
-    fn possess(
-        &self,
-        key: Key,
-        level: Level,
-        message: &OpenMessage,
-    ) -> Option<(PacketName, Possession, Arc<Body>)> {
+    fn possess(&self, key: Key, level: Level, message: &OpenMessage) -> Option<(PacketName, Possession, Arc<Body>)> {
         let Some(packet) = message.deal() else {
             self.end_of_packet(key, message);
             return None;
@@ -360,9 +354,11 @@ impl Worker {
     /// Whether the folder is still at its level; follows it where it was requeued to.
     fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
         let spool = &self.shared.spool;
-        let look = || match message.folder.is_at(spool, Priority::At(*level))? {
-            true => Ok(Some(Priority::At(*level))),
-            false => Ok(message.folder.whereabouts(spool)?.map(|(priority, _)| priority)),
+        let look = || -> Result<Option<Priority>, DiskError> {
+            if message.folder.is_at(spool, Priority::At(*level))? {
+                return Ok(Some(Priority::At(*level)));
+            }
+            Ok(message.folder.whereabouts(spool)?.map(|(priority, _)| priority))
         };
         match look() {
             Ok(Some(Priority::At(now))) => {

@@ -1,2 +1,4 @@
-//! Message bytes in, message bytes out. Pure.
+//! STUB
+pub mod head;
+pub mod mode;
 pub mod wire;
