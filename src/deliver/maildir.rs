@@ -182,9 +182,7 @@ mod tests {
         assert_eq!(receipt.reply.code, 250);
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Sent]);
         let text = |to: &str| {
-            format!(
-                "Return-Path: <list-owner@example.org>\nDelivered-To: {to}@example.org\nSubject: x\n\n.dot\nend\n"
-            )
+            format!("Return-Path: <list-owner@example.org>\nDelivered-To: {to}@example.org\nSubject: x\n\n.dot\nend\n")
         };
         assert_eq!(files(&directory.join("new")), [text("a"), text("b")]);
         assert_eq!(files(&directory.join("tmp")), [""; 0]);

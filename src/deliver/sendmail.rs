@@ -105,8 +105,10 @@ impl Connection for Sendmail {
         });
         let recipients = &envelope.recipients[..fits.count()];
 
-        let message = message_file(body).map_err(|error| self.0.unavailable("cannot keep the message in memory", &error))?;
-        let mut stderr = stderr_file().map_err(|error| self.0.unavailable("cannot keep the message in memory", &error))?;
+        let message =
+            message_file(body).map_err(|error| self.0.unavailable("cannot keep the message in memory", &error))?;
+        let mut stderr =
+            stderr_file().map_err(|error| self.0.unavailable("cannot keep the message in memory", &error))?;
         let sender = envelope.sender.as_str();
         let child = Command::new(&self.0.path)
             .args(["-oi", "-f", if sender.is_empty() { "<>" } else { sender }, "--"])
@@ -141,9 +143,9 @@ impl Program {
         let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
             return Err(uncertain("the program has no process id".into()));
         };
-        let waited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| Fault::Io(error.into())).and_then(|exit| {
-            Patience::behind_the_dot(self.timeout, interrupt).wait(exit.as_fd(), PollFlags::IN)
-        });
+        let waited = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(|error| Fault::Io(error.into()))
+            .and_then(|exit| Patience::behind_the_dot(self.timeout, interrupt).wait(exit.as_fd(), PollFlags::IN));
         match waited {
             Ok(_) => child.wait().map_err(|error| uncertain(error.to_string())),
             Err(fault) => {

@@ -92,12 +92,7 @@ impl SmtpRelay {
         Ok(SmtpRelay(Arc::new(SmtpRelay::new(settings, Protocol::Lmtp, place, starttls)?)))
     }
 
-    fn new(
-        settings: &RelaySettings,
-        protocol: Protocol,
-        place: Place,
-        starttls: Starttls,
-    ) -> Result<Peer, SetupError> {
+    fn new(settings: &RelaySettings, protocol: Protocol, place: Place, starttls: Starttls) -> Result<Peer, SetupError> {
         let host = match &place {
             Place::Tcp { host, .. } => host.as_str(),
             Place::Unix { .. } => "localhost",
@@ -114,7 +109,10 @@ impl SmtpRelay {
             protocol,
             place,
             encryption,
-            login: settings.login.as_ref().map(|login| Credentials::new(login.username.clone(), login.password.clone())),
+            login: settings
+                .login
+                .as_ref()
+                .map(|login| Credentials::new(login.username.clone(), login.password.clone())),
             helo: settings.helo_name()?,
             connect_timeout: settings.connect_timeout,
             command_timeout: settings.command_timeout,

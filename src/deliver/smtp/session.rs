@@ -164,12 +164,7 @@ impl Session {
     }
 
     /// One command, one reply; 421 is an error wherever it comes.
-    pub(super) fn command(
-        &mut self,
-        doing: &'static str,
-        line: &[u8],
-        interrupt: &Interrupt,
-    ) -> Result<u16, Trouble> {
+    pub(super) fn command(&mut self, doing: &'static str, line: &[u8], interrupt: &Interrupt) -> Result<u16, Trouble> {
         let peer = Arc::clone(&self.peer);
         self.send(line, interrupt).map_err(|fault| peer.before_the_dot(doing, fault.into()))?;
         let code = self.reply(interrupt).map_err(|lost| peer.before_the_dot(doing, lost))?;

@@ -141,14 +141,15 @@ impl Session {
             return Err(self.peer.unfit("the message has 8-bit text, and the relay does not offer 8BITMIME".into()));
         }
         if let Some(max) = capable.max_size.filter(|&max| body.size() as u64 > max) {
-            return Err(self.peer.unfit(format!(
-                "the message has {} octets, and the relay takes no more than {max}",
-                body.size()
-            )));
+            return Err(self
+                .peer
+                .unfit(format!("the message has {} octets, and the relay takes no more than {max}", body.size())));
         }
         let sender = envelope.sender.as_str();
         if !sender.is_ascii() && !capable.smtputf8 {
-            return Err(self.peer.unfit(format!("the sender <{sender}> needs SMTPUTF8, which the relay does not offer")));
+            return Err(self
+                .peer
+                .unfit(format!("the sender <{sender}> needs SMTPUTF8, which the relay does not offer")));
         }
 
         self.asked.clear();
@@ -196,12 +197,7 @@ impl Session {
     }
 
     /// Sends the group, all of it at once or command by command, and reads the answers.
-    fn converse(
-        &mut self,
-        group: &[u8],
-        interrupt: &Interrupt,
-        outcomes: &mut [Outcome],
-    ) -> Result<Answers, Trouble> {
+    fn converse(&mut self, group: &[u8], interrupt: &Interrupt, outcomes: &mut [Outcome]) -> Result<Answers, Trouble> {
         let resets = usize::from(std::mem::take(&mut self.needs_reset));
         let steps = resets + 1 + self.asked.len() + 1;
         let step_at = |n: usize| match n.checked_sub(resets) {
@@ -320,20 +316,14 @@ impl Session {
     }
 
     /// Sends body and final dot. Watches for an answer as long as the dot can't have left.
-    fn send_body(
-        &mut self,
-        body: &Body,
-        interrupt: &Interrupt,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Result<Sent, Trouble> {
+    fn send_body(&mut self, body: &Body, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) -> Result<Sent, Trouble> {
         const DOING: &str = "sending the message";
         assert!(body.wire.ends_with(DOT), "a body without its final dot");
         let dot = body.wire.len() - DOT.len();
         let mut sent = 0;
         while sent < body.wire.len() || self.wire.has_unsent() {
             let dot_is_out = sent > dot;
-            let patience =
-                Patience { dot_is_out, ..Patience::until_interrupted(self.peer.command_timeout, interrupt) };
+            let patience = Patience { dot_is_out, ..Patience::until_interrupted(self.peer.command_timeout, interrupt) };
             let taken = self.wire.send_some(&body.wire[sent..], &patience);
             if let Ok(taken) = taken {
                 sent += taken;
@@ -442,7 +432,11 @@ fn refuse_taken(reply: &Reply, outcomes: &mut [Outcome]) {
 }
 
 fn refusal(reply: &Reply) -> Outcome {
-    if reply.is_permanent() { Outcome::Failed(Box::new(reply.clone())) } else { Outcome::Deferred(Box::new(reply.clone())) }
+    if reply.is_permanent() {
+        Outcome::Failed(Box::new(reply.clone()))
+    } else {
+        Outcome::Deferred(Box::new(reply.clone()))
+    }
 }
 
 /// What to log where no answer concerned the transaction as a whole.
