@@ -20,6 +20,8 @@ pub enum Act {
     Bye(Vec<u8>),
     /// Says it, then handshakes.
     Tls(Vec<u8>, Arc<ServerConfig>),
+    /// Handshakes at once, then asks the script for the greeting again.
+    TlsFirst(Arc<ServerConfig>),
     /// Says nothing more and reads nothing more until the client hangs up.
     Hang,
     /// Says something, reads that many octets of what follows, says something more, and closes.
@@ -211,6 +213,12 @@ fn converse(stream: Box<dyn Stream>, script: &Script, heard: &Mutex<Vec<String>>
                 assert!(stream.buffer().is_empty(), "the client talked on before the handshake");
                 let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream.into_inner());
                 stream = BufReader::new(Box::new(tls));
+            }
+            Act::TlsFirst(config) => {
+                let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream.into_inner());
+                stream = BufReader::new(Box::new(tls));
+                act = script("");
+                continue;
             }
             Act::Hang => {
                 wait_for_the_end(&mut stream);

@@ -210,3 +210,87 @@ fn converse(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     open.push(Open { stream, thread });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::deliver::RelaySettings;
+    use crate::mail::{Body, Envelope, Outcome, ReversePath};
+
+    fn send(sink: &Sink, transactions: usize, recipients: &[&str], wire: &[u8]) {
+        let relay = RelaySettings::new(sink.url()).build().unwrap();
+        let interrupt = Interrupt::new().unwrap();
+        let mut connection = relay.connect(&interrupt).unwrap();
+        let body = Body { wire: wire.to_vec(), eight_bit: false, utf8_header: false, long_line: None };
+        let mut outcomes = Vec::new();
+        let sender = ReversePath::Address("list-owner@example.org".parse().unwrap());
+        for _ in 0..transactions {
+            let envelope = Envelope { sender: &sender, recipients };
+            connection.deliver(&envelope, &body, &interrupt, &mut outcomes).unwrap();
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Sent));
+        }
+        connection.close();
+    }
+
+    #[test]
+    fn all_that_was_answered_is_counted_and_recorded() {
+        for (lmtp, no_pipelining) in [(false, false), (false, true), (true, false)] {
+            let options =
+                SinkOptions { record: true, keep_bodies: true, lmtp, no_pipelining, ..SinkOptions::default() };
+            let sink = Sink::start(options).unwrap();
+            let wire = b"Subject:  two words \r\nmessage-id: <1@x>\r\n\r\n..dot\r\n.\r\n";
+            send(&sink, 2, &["a@example.org", "b@example.org"], wire);
+            send(&sink, 1, &["c@example.org"], b".\r\n");
+            assert_eq!((sink.transactions(), sink.recipients(), sink.connections()), (3, 5, 2));
+            let deliveries = sink.stop();
+            let first = &deliveries[0];
+            assert_eq!(first.sender, "list-owner@example.org");
+            assert_eq!(first.recipients, ["a@example.org", "b@example.org"]);
+            assert_eq!(first.subject.as_deref(), Some("two words"));
+            assert_eq!(first.message_id.as_deref(), Some("<1@x>"));
+            assert_eq!(first.size, wire.len() as u64 - 3);
+            assert_eq!(first.body.as_deref(), Some(&b"Subject:  two words \r\nmessage-id: <1@x>\r\n\r\n.dot\r\n"[..]));
+            assert!(first.data_at <= first.dot_at);
+            assert_eq!(deliveries.iter().map(|delivery| delivery.connection).collect::<Vec<_>>(), [0, 0, 1]);
+            assert_eq!((deliveries[2].size, &deliveries[2].message_id), (0, &None));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_message_is_found_however_it_is_cut() {
+        let sink = Sink::start(SinkOptions { record: true, keep_bodies: true, ..SinkOptions::default() }).unwrap();
+        let mut stream = TcpStream::connect(sink.address()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let message = b"a\r\n.b\r\n\r.\r\n\n.\r\nc\r\n";
+        let talk = [b"MAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nDATA\r\n", &message[..], b".\r\nQUIT\r\n"].concat();
+        for octet in talk {
+            stream.write_all(&[octet]).unwrap();
+        }
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        assert_eq!(
+            answers.lines().map(|line| &line[..3]).collect::<Vec<_>>(),
+            ["220", "250", "250", "354", "250", "221"]
+        );
+        let deliveries = sink.stop();
+        assert_eq!((deliveries.len(), deliveries[0].size), (1, message.len() as u64));
+    }
+
+    #[test]
+    fn a_sink_stops_while_connections_are_open_and_answers_are_delayed() {
+        let delay = Duration::from_secs(3600);
+        let sink = Sink::start(SinkOptions { delay, ..SinkOptions::default() }).unwrap();
+        let _idle = TcpStream::connect(sink.address()).unwrap();
+        let mut busy = TcpStream::connect(sink.address()).unwrap();
+        busy.write_all(b"MAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nDATA\r\nx\r\n.\r\n").unwrap();
+        while sink.transactions() == 0 {
+            std::thread::yield_now();
+        }
+        drop(sink);
+        let mut answers = String::new();
+        let _ = busy.read_to_string(&mut answers);
+        assert!(answers.ends_with("<CR><LF>.<CR><LF>\r\n"), "{answers}");
+    }
+}
