@@ -213,3 +213,160 @@ fn first_line(stderr: &mut File) -> String {
     let text = String::from_utf8_lossy(&text[..read]);
     text.split(['\n', '\0']).map(str::trim).find(|line| !line.is_empty()).unwrap_or("").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+    use crate::mail::ReversePath;
+
+    /// A program that does what `script` says.
+    fn program(folder: &Path, script: &str) -> SendmailRelay {
+        let path = folder.join("sendmail");
+        std::fs::write(&path, format!("#!/bin/sh\ncd '{}'\n{script}\n", folder.display())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        SendmailRelay::new(path, Duration::from_secs(60))
+    }
+
+    fn body() -> Body {
+        let wire = b"Subject: x\r\n\r\n..dot\r\n.. \r\nend\r\n.\r\n".to_vec();
+        Body { wire, eight_bit: false, utf8_header: false, long_line: None }
+    }
+
+    fn deliver(relay: &SendmailRelay, recipients: &[&str]) -> (Result<Receipt, Trouble>, Vec<Outcome>) {
+        let interrupt = Interrupt::new().unwrap();
+        let sender = ReversePath::Address("list-owner@example.org".parse().unwrap());
+        let mut outcomes = Vec::new();
+        let mut connection = relay.connect(&interrupt).unwrap();
+        // Another test's child, between its fork and its exec, holds the script open for writing: not this test's matter.
+        loop {
+            let envelope = Envelope { sender: &sender, recipients };
+            let result = connection.deliver(&envelope, &body(), &interrupt, &mut outcomes);
+            match &result {
+                Err(Trouble::Unavailable { why, .. }) if why.contains("Text file busy") => continue,
+                _ => return (result, outcomes),
+            }
+        }
+    }
+
+    #[test]
+    fn the_program_gets_sender_recipients_and_the_message_with_plain_lines() {
+        let scratch = tempfile::tempdir().unwrap();
+        let relay = program(scratch.path(), "printf '%s\\n' \"$@\" >arguments; cat >message");
+        let (result, outcomes) = deliver(&relay, &["-a@example.org", "b@example.org"]);
+        assert_eq!(result.unwrap().reply, Reply::new(250, "2.0.0 exit 0"));
+        assert_eq!(outcomes, [Outcome::Sent, Outcome::Sent]);
+        let read = |name| std::fs::read_to_string(scratch.path().join(name)).unwrap();
+        assert_eq!(read("arguments"), "-oi\n-f\nlist-owner@example.org\n--\n-a@example.org\nb@example.org\n");
+        assert_eq!(read("message"), "Subject: x\n\n.dot\n. \nend\n");
+    }
+
+    #[test]
+    fn the_null_sender_is_spelled_out() {
+        let scratch = tempfile::tempdir().unwrap();
+        let relay = program(scratch.path(), "printf '%s' \"$3\" >sender");
+        let interrupt = Interrupt::new().unwrap();
+        let mut connection = relay.connect(&interrupt).unwrap();
+        let envelope = Envelope { sender: &ReversePath::Null, recipients: &["a@example.org"] };
+        while connection.deliver(&envelope, &body(), &interrupt, &mut Vec::new()).is_err() {}
+        assert_eq!(std::fs::read_to_string(scratch.path().join("sender")).unwrap(), "<>");
+    }
+
+    #[test]
+    fn an_exit_status_means_what_the_table_says() {
+        let scratch = tempfile::tempdir().unwrap();
+        let text = |status: &str| format!("4.0.0 {status}: it is so");
+        for (end, one, several) in [
+            ("exit 75", "deferred", "deferred"),
+            ("exit 74", "deferred", "deferred"),
+            ("exit 71", "deferred", "deferred"),
+            ("exit 69", "deferred", "deferred"),
+            ("exit 1", "deferred", "deferred"),
+            ("kill -9 $$", "deferred", "deferred"),
+            ("exit 65", "failed", "deferred"),
+            ("exit 67", "failed", "deferred"),
+            ("exit 68", "failed", "deferred"),
+            ("exit 64", "unavailable", "unavailable"),
+            ("exit 77", "unavailable", "unavailable"),
+            ("exit 78", "unavailable", "unavailable"),
+            ("exit 127", "unavailable", "unavailable"),
+        ] {
+            let relay = program(scratch.path(), &format!("echo >&2; echo 'it is so' >&2; echo more >&2; {end}"));
+            for (recipients, expected) in [(&["a@b.org"][..], one), (&["a@b.org", "c@b.org"], several)] {
+                let status = if end.starts_with("kill") { "killed by signal 9" } else { end };
+                let (result, outcomes) = deliver(&relay, recipients);
+                match expected {
+                    "unavailable" => {
+                        assert!(result.unwrap_err().to_string().contains(&format!("{status}: it is so")));
+                        assert_eq!(outcomes, []);
+                    }
+                    "deferred" => {
+                        let reply = Reply::new(451, &text(status));
+                        assert_eq!(result.unwrap().reply, reply);
+                        assert_eq!(outcomes, vec![Outcome::Deferred(Box::new(reply)); recipients.len()]);
+                    }
+                    _ => {
+                        let reply = Reply::new(550, &format!("5.0.0 {status}: it is so"));
+                        assert_eq!(outcomes, [Outcome::Failed(Box::new(reply))]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_unavailable() {
+        let (result, outcomes) =
+            deliver(&SendmailRelay::new("/nonexistent".into(), Duration::from_secs(60)), &["a@b.org"]);
+        assert!(result.unwrap_err().to_string().contains("sendmail:/nonexistent: cannot start: No such file"));
+        assert_eq!(outcomes, []);
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_within_the_grace_is_uncertain_and_not_cut_short() {
+        let scratch = tempfile::tempdir().unwrap();
+        let fifo = scratch.path().join("fifo");
+        let relay = program(
+            scratch.path(),
+            "mkfifo fifo.tmp; mv fifo.tmp fifo; read go <fifo; cat >message.tmp; mv message.tmp message",
+        );
+        let interrupt = Interrupt::new().unwrap();
+        let mut connection = relay.connect(&interrupt).unwrap();
+        let envelope = Envelope { sender: &ReversePath::Null, recipients: &["a@example.org"] };
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !fifo.exists() {
+                    std::thread::yield_now();
+                }
+                interrupt.raise(Duration::from_millis(50));
+            });
+            loop {
+                match connection.deliver(&envelope, &body(), &interrupt, &mut Vec::new()) {
+                    Err(Trouble::Unavailable { .. }) => {}
+                    other => return other,
+                }
+            }
+        });
+        assert!(matches!(result, Err(Trouble::Uncertain { .. })), "{result:?}");
+        std::fs::write(&fifo, "go\n").unwrap();
+        let message = scratch.path().join("message");
+        while !message.exists() {
+            std::thread::yield_now();
+        }
+        assert_eq!(std::fs::read(message).unwrap(), with_lf(&body()));
+    }
+
+    #[test]
+    fn recipients_beyond_what_arguments_may_hold_are_for_another_transaction() {
+        let scratch = tempfile::tempdir().unwrap();
+        let relay = program(scratch.path(), "exit 0");
+        let address = format!("{}@example.org", "a".repeat(200));
+        let recipients = vec![address.as_str(); 3_000];
+        let (result, outcomes) = deliver(&relay, &recipients);
+        assert!(result.is_ok(), "{result:?}");
+        let sent = outcomes.iter().take_while(|outcome| **outcome == Outcome::Sent).count();
+        assert!(sent > 1_000 && outcomes.len() == 3_000 && outcomes[sent..].iter().all(|o| *o == Outcome::TooMany));
+    }
+}

@@ -147,7 +147,11 @@ impl FromStr for RelayUrl {
         let bad = |why| BadRelayUrl { text: text.to_owned(), why };
         let (scheme, rest) = text.split_once(':').ok_or_else(|| bad("it has no scheme"))?;
         let path = |why| {
-            let path = rest.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(rest);
+            let path = match rest.strip_prefix("//") {
+                Some(path) if !path.starts_with('/') => return Err(bad("a path on another host cannot be reached")),
+                Some(path) => path,
+                None => rest,
+            };
             if path.is_empty() || path.contains('\0') { Err(bad(why)) } else { Ok(PathBuf::from(path)) }
         };
         match scheme.to_ascii_lowercase().as_str() {
@@ -155,10 +159,7 @@ impl FromStr for RelayUrl {
                 path if path.is_absolute() => Ok(RelayUrl::Sendmail { path }),
                 _ => Err(bad("the program's path must begin with /")),
             },
-            "maildir" => match path("it has no directory")? {
-                path if path.starts_with("//") => Err(bad("a directory on another host cannot be reached")),
-                path => Ok(RelayUrl::Maildir { path }),
-            },
+            "maildir" => Ok(RelayUrl::Maildir { path: path("it has no directory")? }),
             "lmtp" if !rest.starts_with("//") || rest.starts_with("///") => match path("it has no socket")? {
                 path if path.is_absolute() => Ok(RelayUrl::LmtpUnix { path }),
                 _ => Err(bad("the socket's path must begin with /")),
@@ -306,6 +307,7 @@ mod tests {
             ("sendmail:", "it has no path"),
             ("sendmail:sendmail", "the program's path must begin with /"),
             ("maildir:", "it has no directory"),
+            ("maildir://host/dir", "a path on another host cannot be reached"),
         ] {
             let error = text.parse::<RelayUrl>().expect_err(text);
             assert_eq!(error.why, why, "{text}");

@@ -167,7 +167,7 @@ impl Wire {
         self.tls.is_some()
     }
 
-    /// The other side's address; none on a Unix socket.
+    /// The other side's address; none on a Unix socket, and none if it has hung up already.
     pub fn peer(&self) -> Option<IpAddr> {
         match &self.socket {
             Socket::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
@@ -177,11 +177,7 @@ impl Wire {
 
     /// Whether what is said here stays on this machine.
     pub fn is_local(&self) -> bool {
-        match self.peer() {
-            Some(IpAddr::V6(ip)) => ip.to_canonical().is_loopback(),
-            Some(ip) => ip.is_loopback(),
-            None => true,
-        }
+        matches!(self.socket, Socket::Unix(_)) || self.peer().is_some_and(is_loopback)
     }
 
     pub fn buffered(&self) -> &[u8] {
@@ -392,4 +388,30 @@ fn passing_is_nothing(result: io::Result<usize>) -> io::Result<usize> {
 
 fn tls_fault(error: rustls::Error) -> Fault {
     Fault::Tls(error.to_string())
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_itself_is_told_secrets_in_the_clear() {
+        for (ip, local) in [
+            ("127.0.0.1", true),
+            ("127.8.9.10", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("192.168.1.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(is_loopback(ip.parse().unwrap()), local, "{ip}");
+        }
+    }
 }
