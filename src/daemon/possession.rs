@@ -22,7 +22,7 @@ pub struct Possession {
 
 /// What came of trying to take a packet.
 pub enum Taking {
-    Got(Possession),
+    Got(Box<Possession>),
     /// Somebody else works on it, or on the packet that its recipients were deferred from.
     Elsewhere,
     Gone,
@@ -73,7 +73,7 @@ pub fn take(
     if progress.was_begun() {
         mend(claims, message, &progress, now)?;
     }
-    Ok(Taking::Got(Possession { progress, _claim: claim, _retry: None }))
+    Ok(Taking::Got(Box::new(Possession { progress, _claim: claim, _retry: None })))
 }
 
 /// Takes back what the packet's last worker wrote about recipients that its checkpoint has not passed.
