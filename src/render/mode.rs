@@ -54,13 +54,14 @@ fn text(message: &[u8]) -> Cow<'_, [u8]> {
             rendered.extend_from_slice(field);
         }
     }
-    for field in fields(part.header_bytes) {
+    let (header, body) = part.raw_bytes.split_at(header_length(part.raw_bytes));
+    for field in fields(header) {
         if describes_content(field) {
             rendered.extend_from_slice(field);
         }
     }
-    rendered.push(b'\n');
-    rendered.extend_from_slice(&part.raw_bytes[part.header_bytes.len()..]);
+    // The body begins with the empty line that ends the header.
+    rendered.extend_from_slice(if body.is_empty() { b"\n" } else { body });
     rendered.into()
 }
 
@@ -135,7 +136,8 @@ mod tests {
         assert_eq!(
             rendered("txt", ALTERNATIVE),
             "Subject: x\nTo: y\nContent-Type: text/plain; charset=utf-8\n\
-             Content-Transfer-Encoding: quoted-printable\n\nh=C3=A9\n"
+             Content-Transfer-Encoding: quoted-printable\n\nh=C3=A9",
+            "the line end before a boundary is the boundary's (RFC 2046 section 5.1.1)"
         );
     }
 
