@@ -40,6 +40,7 @@
 //!   disk before the checkpoint passes them; failures are not removed before somebody was told of them.
 
 pub mod claim;
+pub mod cli;
 pub mod daemon;
 pub mod deliver;
 pub mod mail;

@@ -1,26 +1,89 @@
-//! stub
-use crate::deliver::RelaySettings;
-use crate::spool::progress::Sync;
+//! The settings as meant. Their text, in files, the environment and flags, is the command line's matter.
+
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::deliver::{RelaySettings, RelayUrl};
+use crate::mail::Priority;
+use crate::spool::progress::Sync;
+
+/// All of them. The default runs without any file: it hands mail to the MTA on this machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub spool: PathBuf,
     pub run: RunSettings,
     pub retry: RetrySettings,
+    pub inject: InjectSettings,
+    /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
+    pub log: LogSettings,
 }
+
 #[derive(Clone, Debug)]
 pub struct RunSettings {
+    /// Threads, each with at most one connection.
     pub workers: NonZero<usize>,
     pub recipients_per_transaction: NonZero<usize>,
     pub checkpoint_sync: Sync,
+    /// How long, after TERM, an answer to a final dot is waited for.
     pub shutdown_grace: Duration,
+    /// How often every directory is listed, whatever inotify says.
     pub rescan: Duration,
 }
+
 #[derive(Clone, Debug)]
 pub struct RetrySettings {
+    /// After the n-th deferral, so long until the next try; after the last entry, always that.
     pub schedule: Vec<Duration>,
+    /// From the message's arrival; after it, a deferral is a failure.
     pub expire: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct InjectSettings {
+    /// Recipients a packet.
+    pub packet_size: NonZero<usize>,
+    pub priority: Priority,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// `None`: human on a terminal, journald where stderr is the journal, JSON otherwise.
+    pub format: Option<LogFormat>,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,sympa_dist::deliver=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Human,
+    Json,
+    Journald,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        const MINUTE: u64 = 60;
+        // Doubling from 5 minutes to 4 hours.
+        let schedule = [5, 10, 20, 40, 80, 160, 240].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec();
+        Settings {
+            spool: PathBuf::from("/var/spool/sympa-dist"),
+            run: RunSettings {
+                workers: count(8),
+                recipients_per_transaction: count(50),
+                checkpoint_sync: Sync::Data,
+                shutdown_grace: Duration::from_secs(30),
+                rescan: Duration::from_secs(60),
+            },
+            retry: RetrySettings { schedule, expire: Duration::from_secs(5 * 24 * 60 * MINUTE) },
+            inject: InjectSettings { packet_size: count(1000), priority: "5".parse().expect("5 is a priority") },
+            relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
+            log: LogSettings { format: None, level: "info".into() },
+        }
+    }
+}
+
+fn count(n: usize) -> NonZero<usize> {
+    NonZero::new(n).expect("a default is not zero")
 }

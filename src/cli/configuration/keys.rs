@@ -1,0 +1,364 @@
+//! Every configuration key: its name, how its text is read, how it is shown.
+//!
+//! One table for the file, the environment, the flags and `config show`, so that none of them knows a key the others
+//! don't.
+
+use std::fmt::Display;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+
+use crate::daemon::settings::{LogFormat, Settings};
+use crate::deliver::settings::{BadRelayUrl, Login, RelaySettings, RelayUrl, Starttls};
+use crate::mail::Priority;
+use crate::spool::progress::Sync;
+
+/// A value as it is written somewhere.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Text {
+    /// A string, a number or a boolean, as text: `workers = 8` and `workers = "8"` are the same.
+    One(String),
+    List(Vec<String>),
+}
+
+/// A key outside `[[relay]]`.
+pub struct Key {
+    /// `section.key`, or `key` at the top.
+    pub name: &'static str,
+    /// Says what was expected if the text is something else.
+    pub set: fn(&mut Settings, &Text) -> Result<(), String>,
+    /// As TOML.
+    pub show: fn(&Settings) -> String,
+}
+
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "spool",
+        set: |settings, text| {
+            settings.spool = PathBuf::from(one(text, "a directory")?);
+            Ok(())
+        },
+        show: |settings| quoted(settings.spool.display()),
+    },
+    Key {
+        name: "run.workers",
+        set: |settings, text| {
+            const MOST: usize = 1024;
+            let workers: NonZero<usize> = parsed(text, "a number from 1 to 1024")?;
+            if workers.get() > MOST {
+                return Err("expected a number from 1 to 1024".into());
+            }
+            settings.run.workers = workers;
+            Ok(())
+        },
+        show: |settings| settings.run.workers.to_string(),
+    },
+    Key {
+        name: "run.recipients_per_transaction",
+        set: |settings, text| {
+            settings.run.recipients_per_transaction = parsed(text, "a number from 1")?;
+            Ok(())
+        },
+        show: |settings| settings.run.recipients_per_transaction.to_string(),
+    },
+    Key {
+        name: "run.checkpoint_sync",
+        set: |settings, text| {
+            settings.run.checkpoint_sync = match one(text, CHECKPOINT_SYNC)? {
+                "data" => Sync::Data,
+                "none" => Sync::None,
+                _ => return Err(format!("expected {CHECKPOINT_SYNC}")),
+            };
+            Ok(())
+        },
+        show: |settings| match settings.run.checkpoint_sync {
+            Sync::Data => quoted("data"),
+            Sync::None => quoted("none"),
+        },
+    },
+    Key {
+        name: "run.shutdown_grace",
+        set: |settings, text| {
+            settings.run.shutdown_grace = duration(one(text, DURATION)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.run.shutdown_grace),
+    },
+    Key {
+        name: "run.rescan",
+        set: |settings, text| {
+            settings.run.rescan = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.run.rescan),
+    },
+    Key {
+        name: "retry.schedule",
+        set: |settings, text| {
+            let texts: Vec<&str> = match text {
+                Text::List(list) => list.iter().map(String::as_str).collect(),
+                Text::One(text) => text.split([',', ' ']).filter(|text| !text.is_empty()).collect(),
+            };
+            let schedule: Vec<Duration> =
+                texts.into_iter().map(|text| duration(text).and_then(not_zero)).collect::<Result<_, _>>()?;
+            if schedule.is_empty() {
+                return Err("expected at least one duration".into());
+            }
+            settings.retry.schedule = schedule;
+            Ok(())
+        },
+        show: |settings| {
+            let shown: Vec<_> = settings.retry.schedule.iter().copied().map(shown_duration).collect();
+            format!("[{}]", shown.join(", "))
+        },
+    },
+    Key {
+        name: "retry.expire",
+        set: |settings, text| {
+            settings.retry.expire = duration(one(text, DURATION)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.retry.expire),
+    },
+    Key {
+        name: "inject.packet_size",
+        set: |settings, text| {
+            settings.inject.packet_size = parsed(text, "a number from 1")?;
+            Ok(())
+        },
+        show: |settings| settings.inject.packet_size.to_string(),
+    },
+    Key {
+        name: "inject.priority",
+        set: |settings, text| {
+            settings.inject.priority = parsed::<Priority>(text, "a priority: 0 (first) to 9, or z (held)")?;
+            Ok(())
+        },
+        show: |settings| quoted(settings.inject.priority),
+    },
+    Key {
+        name: "log.format",
+        set: |settings, text| {
+            settings.log.format = match one(text, LOG_FORMAT)? {
+                "auto" => None,
+                "human" => Some(LogFormat::Human),
+                "json" => Some(LogFormat::Json),
+                "journald" => Some(LogFormat::Journald),
+                _ => return Err(format!("expected {LOG_FORMAT}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.log.format {
+                None => "auto",
+                Some(LogFormat::Human) => "human",
+                Some(LogFormat::Json) => "json",
+                Some(LogFormat::Journald) => "journald",
+            })
+        },
+    },
+    Key {
+        name: "log.level",
+        set: |settings, text| {
+            let level = one(text, LOG_LEVEL)?;
+            level.parse::<tracing_subscriber::EnvFilter>().map_err(|error| format!("expected {LOG_LEVEL}: {error}"))?;
+            settings.log.level = level.to_owned();
+            Ok(())
+        },
+        show: |settings| quoted(&settings.log.level),
+    },
+];
+
+const CHECKPOINT_SYNC: &str = "\"data\" (on disk before the next transaction) or \"none\"";
+const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
+const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
+const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
+const STARTTLS: &str = "\"never\", \"opportunistic\" or \"required\"";
+
+/// A `[[relay]]` table while it is read: its keys come in any order.
+#[derive(Default)]
+pub struct RelayText {
+    pub url: Option<RelayUrl>,
+    starttls: Option<Starttls>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    helo: Option<String>,
+    connect_timeout: Option<Duration>,
+    command_timeout: Option<Duration>,
+    dot_timeout: Option<Duration>,
+}
+
+/// A key of `[[relay]]`.
+pub struct RelayKey {
+    pub name: &'static str,
+    pub set: fn(&mut RelayText, &Text) -> Result<(), String>,
+    /// As TOML; `None` where it is not set.
+    pub show: fn(&RelaySettings) -> Option<String>,
+}
+
+pub const RELAY_KEYS: &[RelayKey] = &[
+    RelayKey {
+        name: "url",
+        set: |relay, text| {
+            let url = one(text, "a relay's URL")?.parse();
+            relay.url = Some(url.map_err(|error: BadRelayUrl| error.to_string())?);
+            Ok(())
+        },
+        show: |relay| Some(quoted(&relay.url)),
+    },
+    RelayKey {
+        name: "starttls",
+        set: |relay, text| {
+            relay.starttls = Some(match one(text, STARTTLS)? {
+                "never" => Starttls::Never,
+                "opportunistic" => Starttls::Opportunistic,
+                "required" => Starttls::Required,
+                _ => return Err(format!("expected {STARTTLS}")),
+            });
+            Ok(())
+        },
+        show: |relay| {
+            Some(quoted(match relay.starttls {
+                Starttls::Never => "never",
+                Starttls::Opportunistic => "opportunistic",
+                Starttls::Required => "required",
+            }))
+        },
+    },
+    RelayKey {
+        name: "username",
+        set: |relay, text| {
+            relay.username = Some(one(text, "a user's name")?.to_owned());
+            Ok(())
+        },
+        show: |relay| relay.login.as_ref().map(|login| quoted(&login.username)),
+    },
+    RelayKey {
+        name: "password_file",
+        set: |relay, text| {
+            relay.password_file = Some(PathBuf::from(one(text, "a file")?));
+            Ok(())
+        },
+        // What was read from it is nobody's to see.
+        show: |_| None,
+    },
+    RelayKey {
+        name: "ca_file",
+        set: |relay, text| {
+            relay.ca_file = Some(PathBuf::from(one(text, "a file")?));
+            Ok(())
+        },
+        show: |relay| relay.ca_file.as_ref().map(|file| quoted(file.display())),
+    },
+    RelayKey {
+        name: "helo",
+        set: |relay, text| {
+            let helo = one(text, "a host name")?;
+            if helo.is_empty() || !helo.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err("expected a host name".into());
+            }
+            relay.helo = Some(helo.to_owned());
+            Ok(())
+        },
+        show: |relay| relay.helo.as_ref().map(quoted),
+    },
+    RelayKey {
+        name: "connect_timeout",
+        set: |relay, text| {
+            relay.connect_timeout = Some(not_zero(duration(one(text, DURATION)?)?)?);
+            Ok(())
+        },
+        show: |relay| Some(shown_duration(relay.connect_timeout)),
+    },
+    RelayKey {
+        name: "command_timeout",
+        set: |relay, text| {
+            relay.command_timeout = Some(not_zero(duration(one(text, DURATION)?)?)?);
+            Ok(())
+        },
+        show: |relay| Some(shown_duration(relay.command_timeout)),
+    },
+    RelayKey {
+        name: "dot_timeout",
+        set: |relay, text| {
+            relay.dot_timeout = Some(not_zero(duration(one(text, DURATION)?)?)?);
+            Ok(())
+        },
+        show: |relay| Some(shown_duration(relay.dot_timeout)),
+    },
+];
+
+impl RelayText {
+    /// The relay as meant; reads the password.
+    pub fn finish(self) -> Result<RelaySettings, String> {
+        let url = self.url.ok_or("a relay needs a url")?;
+        let login = match (self.username, self.password_file) {
+            (None, None) => None,
+            (Some(username), Some(file)) => {
+                let text = std::fs::read_to_string(&file)
+                    .map_err(|error| format!("cannot read password_file {}: {error}", file.display()))?;
+                let password = text.lines().next().unwrap_or_default().to_owned();
+                if password.is_empty() {
+                    return Err(format!("password_file {} has no password in its first line", file.display()));
+                }
+                Some(Login { username, password })
+            }
+            (Some(_), None) => return Err("username needs password_file".into()),
+            (None, Some(_)) => return Err("password_file needs username".into()),
+        };
+        let plain = RelaySettings::new(url);
+        Ok(RelaySettings {
+            starttls: self.starttls.unwrap_or(plain.starttls),
+            login,
+            ca_file: self.ca_file,
+            helo: self.helo,
+            connect_timeout: self.connect_timeout.unwrap_or(plain.connect_timeout),
+            command_timeout: self.command_timeout.unwrap_or(plain.command_timeout),
+            dot_timeout: self.dot_timeout.unwrap_or(plain.dot_timeout),
+            ..plain
+        })
+    }
+}
+
+fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
+    match text {
+        Text::One(text) => Ok(text),
+        Text::List(_) => Err(format!("expected {expected}, not a list")),
+    }
+}
+
+fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
+    one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
+}
+
+fn quoted(text: impl Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+/// `90s`, `5m`, `1h30m`, `5d`; a day has 24 hours.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|_| format!("expected {DURATION}"))?;
+    let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("expected {DURATION}"))?;
+    exact.try_into().map_err(|_| format!("expected {DURATION}, and not a negative one"))
+}
+
+fn not_zero(duration: Duration) -> Result<Duration, String> {
+    if duration.is_zero() { Err("expected a duration longer than nothing".into()) } else { Ok(duration) }
+}
+
+fn shown_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let shown = match seconds {
+        _ if duration.subsec_nanos() > 0 => format!("{}ms", duration.as_millis()),
+        0 => "0s".to_owned(),
+        _ if seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
+        _ if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    };
+    quoted(shown)
+}

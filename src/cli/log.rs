@@ -1,0 +1,40 @@
+//! Where the log goes: to standard error, for people on a terminal and as JSON otherwise, or to journald.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::daemon::settings::{LogFormat, LogSettings};
+
+/// Starts logging for the rest of the process. A second call changes nothing.
+pub fn start(settings: &LogSettings) {
+    let filter = settings.level.parse().unwrap_or_else(|_| EnvFilter::new("info"));
+    let format = settings.format.unwrap_or_else(|| {
+        if std::io::stderr().is_terminal() {
+            LogFormat::Human
+        } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+            LogFormat::Journald
+        } else {
+            LogFormat::Json
+        }
+    });
+    let registry = tracing_subscriber::registry().with(filter);
+    let formatted = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A logger that is there already belongs to a program that embeds this one.
+    let _ = match format {
+        LogFormat::Human => {
+            registry.with(formatted.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init()
+        }
+        LogFormat::Json => registry.with(formatted.json().flatten_event(true)).try_init(),
+        LogFormat::Journald => match tracing_journald::layer() {
+            Ok(journald) => registry.with(journald).try_init(),
+            Err(error) => {
+                let logger = registry.with(formatted.json().flatten_event(true)).try_init();
+                tracing::warn!("cannot reach journald: {error}; logging to standard error");
+                logger
+            }
+        },
+    };
+}

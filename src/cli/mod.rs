@@ -1,0 +1,156 @@
+//! The command line: one file a command.
+//!
+//! Arguments as typed are clap's structs in the commands' files; what they mean is worked out there and handed down. No
+//! command talks to a running scheduler: they all work on the spool.
+
+mod config;
+pub mod configuration;
+mod demo;
+mod log;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use configuration::{BadConfig, Loaded, Overrides};
+
+use crate::mail::{BadMessageId, MessageId};
+use crate::spool::Spool;
+use crate::spool::disk::{Disk, DiskError};
+
+/// Distributes mailing-list messages from an on-disk spool, most urgent first.
+#[derive(Parser, Debug)]
+#[command(name = "sympa-dist", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The spool's directory [key: spool; environment: SYMPA_DIST_SPOOL]
+    #[arg(long, global = true, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or a filter [key: log.level]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, human, json or journald [key: log.format]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Run(run::Run),
+    Demo(demo::Demo),
+    Config(config::Config),
+}
+
+/// How a command ended, for scripts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Done,
+    /// Nothing matched, or something was found that should not be.
+    Findings,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was asked makes no sense: to be asked differently.
+    #[error("{0}")]
+    Usage(String),
+    /// It made sense, and did not work: disk full, not allowed, not there. May work later.
+    #[error("{0}")]
+    TryAgain(String),
+}
+
+impl From<BadConfig> for CliError {
+    fn from(error: BadConfig) -> CliError {
+        CliError::Usage(error.to_string())
+    }
+}
+
+impl From<BadMessageId> for CliError {
+    fn from(error: BadMessageId) -> CliError {
+        CliError::Usage(error.to_string())
+    }
+}
+
+impl From<DiskError> for CliError {
+    fn from(error: DiskError) -> CliError {
+        CliError::TryAgain(error.to_string())
+    }
+}
+
+/// Writing to standard output failed.
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> CliError {
+        CliError::TryAgain(format!("cannot write the output: {error}"))
+    }
+}
+
+/// From sysexits.h, EX_TEMPFAIL.
+const TRY_AGAIN: u8 = 75;
+
+/// Runs a command and says how it went: 0 done, 1 findings or nothing matched, 2 usage, 75 try again later.
+pub fn main(arguments: Arguments) -> ExitCode {
+    let Arguments { global, command } = arguments;
+    let result = match command {
+        Command::Run(command) => command.run(&global),
+        Command::Demo(command) => command.run(&global),
+        Command::Config(command) => command.run(&global),
+    };
+    match result {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Findings) => ExitCode::from(1),
+        Err(CliError::Usage(text)) => complain(&text, 2),
+        Err(CliError::TryAgain(text)) => complain(&text, TRY_AGAIN),
+    }
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    use std::io::Write;
+    let mut stderr = std::io::stderr().lock();
+    for line in text.lines() {
+        // Nobody is left to be told that nobody can be told.
+        let _ = writeln!(stderr, "sympa-dist: {line}");
+    }
+    ExitCode::from(code)
+}
+
+impl Global {
+    /// What the flags say about the configuration.
+    fn overrides(&self) -> Overrides {
+        let spool = self.spool.as_ref().map(|spool| spool.display().to_string());
+        let flags = [("spool", spool), ("log.level", self.log_level.clone()), ("log.format", self.log_format.clone())];
+        Overrides {
+            file: self.config.clone(),
+            flags: flags.into_iter().filter_map(|(key, text)| Some((key, text?))).collect(),
+            relays: Vec::new(),
+        }
+    }
+
+    fn load(&self) -> Result<Loaded, CliError> {
+        Ok(configuration::load(&self.overrides())?)
+    }
+
+    /// The spool, which must be there.
+    #[expect(dead_code, reason = "used by the commands that follow")]
+    fn open_spool(&self) -> Result<Spool, CliError> {
+        Ok(Spool::open(&Disk::default(), &self.load()?.settings.spool)?)
+    }
+}
+
+/// Message ids as typed.
+#[expect(dead_code, reason = "used by the commands that follow")]
+fn message_ids(texts: &[String]) -> Result<Vec<MessageId>, CliError> {
+    texts.iter().map(|text| Ok(text.parse()?)).collect()
+}

@@ -1,0 +1,92 @@
+//! `sympa-dist run`: the long-running scheduler.
+//!
+//! TERM and INT stop it: no new transaction, final dots that are out are waited for during `run.shutdown_grace`, exit 0. A
+//! second one ends it at once, and says what may be repeated. HUP reads the configuration again; a bad one is reported and
+//! the old one stays.
+
+use std::thread;
+
+use clap::Args;
+use crossbeam_channel::{Sender, bounded};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::configuration::{self, Overrides};
+use super::{CliError, Exit, Global, log};
+use crate::daemon::{self, Control};
+
+/// Distributes what the spool holds, and goes on until it is told to stop
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Where mail is handed to: smtp://host[:port], smtps://…, lmtp://host:port, lmtp:///socket, sendmail:/path,
+    /// maildir:DIR; several: the next is used when the ones before it are down [key: [[relay]] url]
+    #[arg(long, value_name = "URL")]
+    relay: Vec<String>,
+    /// Threads, each with one connection [key: run.workers]
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// [key: run.recipients_per_transaction]
+    #[arg(long, value_name = "N")]
+    recipients_per_transaction: Option<String>,
+    /// data: on disk before the next transaction; none: in the kernel [key: run.checkpoint_sync]
+    #[arg(long, value_name = "SYNC")]
+    checkpoint_sync: Option<String>,
+    /// How long answers to final dots are waited for after TERM [key: run.shutdown_grace]
+    #[arg(long, value_name = "DURATION")]
+    shutdown_grace: Option<String>,
+}
+
+impl Run {
+    pub fn run(self, global: &Global) -> Result<Exit, CliError> {
+        let overrides = self.overrides(global);
+        let loaded = configuration::load(&overrides)?;
+        log::start(&loaded.settings.log);
+        // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
+        let (orders, control) = bounded(16);
+        obey_signals(orders, overrides)?;
+        let summary = daemon::run(loaded.settings, &control).map_err(|error| CliError::TryAgain(error.to_string()))?;
+        if summary.uncertain.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let list = summary.uncertain.join("\n  ");
+        Err(CliError::TryAgain(format!(
+            "ended in the middle of transactions; these recipients may get the message twice:\n  {list}"
+        )))
+    }
+
+    fn overrides(&self, global: &Global) -> Overrides {
+        let mut overrides = global.overrides();
+        let flags = [
+            ("run.workers", &self.workers),
+            ("run.recipients_per_transaction", &self.recipients_per_transaction),
+            ("run.checkpoint_sync", &self.checkpoint_sync),
+            ("run.shutdown_grace", &self.shutdown_grace),
+        ];
+        overrides.flags.extend(flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));
+        overrides.relays = self.relay.clone();
+        overrides
+    }
+}
+
+/// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
+fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), CliError> {
+    let cannot = |error: String| CliError::TryAgain(format!("cannot listen for signals: {error}; no mail is sent"));
+    let interrupted = orders.clone();
+    ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(|error| cannot(error.to_string()))?;
+    let mut signals = Signals::new([SIGTERM, SIGHUP]).map_err(|error| cannot(error.to_string()))?;
+    let listen = move || {
+        for signal in signals.forever() {
+            let order = match signal {
+                SIGHUP => {
+                    let loaded = configuration::load(&overrides);
+                    let settings = loaded.map(|loaded| loaded.settings).map_err(|error| error.to_string());
+                    Control::Reload(Box::new(settings))
+                }
+                _ => Control::Stop,
+            };
+            let _ = orders.try_send(order);
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| cannot(error.to_string()))?;
+    Ok(())
+}
