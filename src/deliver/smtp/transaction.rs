@@ -99,6 +99,7 @@ impl Session {
         if interrupt.is_raised() {
             return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
         }
+        self.nothing_unasked("MAIL")?;
         self.plan(envelope, body, outcomes)?;
         if self.asked.is_empty() {
             return Ok(Receipt { reply: last_refusal(outcomes) });
@@ -287,6 +288,17 @@ impl Session {
         Ok(())
     }
 
+    /// An answer too many would be believed to be the answer to what comes next, at worst to the final dot.
+    fn nothing_unasked(&mut self, doing: &'static str) -> Result<(), Trouble> {
+        if self.wire.buffered().is_empty() {
+            return Ok(());
+        }
+        match self.reply_at_hand() {
+            Ok(Some(400..=599)) => Err(self.refused(doing)),
+            _ => Err(self.peer.unavailable(doing, "protocol error: the relay said something unasked")),
+        }
+    }
+
     fn hand_over(
         &mut self,
         body: &Body,
@@ -296,6 +308,7 @@ impl Session {
         if interrupt.is_raised() {
             return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
         }
+        self.nothing_unasked("DATA")?;
         match self.send_body(body, interrupt, outcomes)? {
             Sent::AnsweredEarly => {
                 self.dead = true;
@@ -330,7 +343,7 @@ impl Session {
             }
             if sent > dot {
                 if let Err(fault) = taken {
-                    // TLS only: the last record was under way. The answer may still have come.
+                    // The dot was under way. The answer may still have come.
                     if !matches!(self.reply_at_hand(), Ok(Some(_))) {
                         outcomes.clear();
                         return Err(self.peer.behind_the_dot(fault.into()));
