@@ -2,6 +2,8 @@
 
 mod support;
 
+use proptest::prelude::*;
+
 use support::delivery::*;
 use support::scripted::{Act, Scripted, bye, say, usual};
 use sympa_dist::deliver::{Interrupt, Receipt, Trouble};
@@ -296,5 +298,57 @@ fn an_answer_too_many_is_not_taken_for_the_answer_to_the_dot() {
         let (result, outcomes) = once(&relay);
         assert_unavailable(&result, &outcomes, "protocol error");
         assert!(relay.bodies().is_empty());
+    }
+}
+
+/// The rules of a transaction without any wire: who gets which outcome, from the codes alone.
+fn by_the_book(mail: u16, rcpts: &[u16], data: u16, dot: u16) -> Vec<Outcome> {
+    let refusal = |code| if code / 100 == 5 { failed(code, "text") } else { deferred(code, "text") };
+    let mut taken = 0;
+    let outcomes = rcpts.iter().map(|&code| match code {
+        _ if mail != 250 => refusal(mail),
+        250 => {
+            taken += 1;
+            [data, dot].into_iter().find(|code| *code >= 400).map_or(Outcome::Sent, refusal)
+        }
+        452 | 552 if taken > 0 => Outcome::TooMany,
+        452 | 552 => deferred(code, "text"),
+        code => refusal(code),
+    });
+    outcomes.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn outcomes_follow_the_rules_with_and_without_pipelining_time_after_time(
+        mail in prop::sample::select(&[250, 250, 250, 451, 550][..]),
+        rcpts in prop::collection::vec(prop::sample::select(&[250, 250, 450, 550, 452, 552][..]), 1..8),
+        data in prop::sample::select(&[354, 354, 354, 451, 554][..]),
+        dot in prop::sample::select(&[250, 250, 452, 552, 554][..]),
+    ) {
+        let expected = by_the_book(mail, &rcpts, data, dot);
+        let addresses: Vec<String> = (0..rcpts.len()).map(|i| format!("{i}@example.org")).collect();
+        let recipients: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        for capabilities in [ALL, PLAIN] {
+            let codes = rcpts.clone();
+            let relay = Scripted::start(move |line| {
+                let code = match line.strip_prefix("RCPT TO:<").and_then(|rest| rest.split('@').next()) {
+                    Some(i) => codes[i.parse::<usize>().expect("a number")],
+                    None if line.starts_with("MAIL") => mail,
+                    None if line == "DATA" => data,
+                    None if line == "." => dot,
+                    None => return usual(line, capabilities),
+                };
+                say(&format!("{code} text"))
+            });
+            let mut connection = connect(&settings("smtp", &relay.place)).unwrap();
+            for _ in 0..2 {
+                let (result, outcomes) = try_deliver(&mut *connection, &recipients, &hello());
+                prop_assert!(result.is_ok(), "{:?}", result);
+                prop_assert_eq!(&outcomes, &expected);
+                prop_assert!(!connection.is_stale());
+            }
+        }
     }
 }

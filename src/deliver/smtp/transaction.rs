@@ -281,9 +281,7 @@ impl Session {
             }
             (Step::Data, 3) if code == 354 => answers.data = Some(Data::Go),
             (Step::Data, 4 | 5) => answers.data = Some(Data::Refused(self.parser.reply())),
-            (Step::Rset, _) | (_, 2 | 3) => return Err(self.refused(step.name())),
-            // The parser lets no other code through.
-            _ => unreachable!("code {code}"),
+            _ => return Err(self.refused(step.name())),
         }
         Ok(())
     }
