@@ -85,7 +85,7 @@ impl RelaySettings {
     }
     /// Makes the relay. Reads the certificate authorities, opens no connection.
     pub fn build(&self) -> Result<Arc<dyn Relay>, SetupError> {
-        if self.login.is_some() && !matches!(self.url, RelayUrl::Smtp { .. } | RelayUrl::Smtps { .. }) {
+        if self.login.is_some() && matches!(self.url, RelayUrl::Sendmail { .. } | RelayUrl::Maildir { .. }) {
             return Err(SetupError::LoginUnused { relay: self.url.to_string() });
         }
         Ok(match &self.url {
@@ -122,7 +122,7 @@ pub enum SetupError {
     Tls(#[from] BadTls),
     #[error("{host:?} cannot be the name in a certificate: verified TLS needs a host name or an address")]
     CertificateName { host: String },
-    #[error("{relay} takes no login: only smtp:// and smtps:// do")]
+    #[error("{relay} takes no login: only smtp://, smtps:// and lmtp:// do")]
     LoginUnused { relay: String },
     #[error("{name:?} cannot be said in EHLO: it must be a host name or an address literal (helo)")]
     Helo { name: String },
@@ -338,7 +338,7 @@ mod tests {
 
         let mut settings = RelaySettings::new("maildir:/tmp".parse().unwrap());
         settings.login = Some(Login { username: "u".into(), password: "p".into() });
-        assert_eq!(refused(settings), "maildir:/tmp takes no login: only smtp:// and smtps:// do");
+        assert_eq!(refused(settings), "maildir:/tmp takes no login: only smtp://, smtps:// and lmtp:// do");
 
         let mut settings = RelaySettings::new("smtp://localhost".parse().unwrap());
         settings.helo = Some("two words\r\n".into());

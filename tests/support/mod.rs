@@ -2,4 +2,5 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod delivery;
 pub mod scripted;

@@ -187,9 +187,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stop.is_raised() {
             return;
         }
-        // Whoever hung up between poll and accept is no reason to stop.
-        let Ok((stream, _)) = listener.accept() else { continue };
-        let _ = converse(stream, shared);
+        match listener.accept() {
+            Ok((stream, _)) => drop(converse(stream, shared)),
+            // Whoever hung up between poll and accept is no reason to stop.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Out of descriptors, say: trying again at once would spin.
+            Err(_) => drop(shared.pause(Duration::from_millis(10))),
+        }
     }
 }
 

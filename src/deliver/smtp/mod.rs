@@ -74,7 +74,7 @@ impl SmtpRelay {
     /// `smtp://` and `smtps://`.
     pub(super) fn smtp(settings: &RelaySettings, host: &str, port: u16, smtps: bool) -> Result<SmtpRelay, SetupError> {
         let mut relay =
-            SmtpRelay::new(settings, Protocol::Smtp, Place::Tcp { host: host.to_owned(), port }, settings.starttls)?;
+            Peer::new(settings, Protocol::Smtp, Place::Tcp { host: host.to_owned(), port }, settings.starttls)?;
         if smtps {
             relay.encryption =
                 Encryption::Implicit(tls::verified(settings.ca_file.as_deref())?, certificate_name(host)?);
@@ -89,9 +89,15 @@ impl SmtpRelay {
             // Nobody is in between on a Unix socket.
             Place::Unix { .. } => Starttls::Never,
         };
-        Ok(SmtpRelay(Arc::new(SmtpRelay::new(settings, Protocol::Lmtp, place, starttls)?)))
+        Ok(SmtpRelay(Arc::new(Peer::new(settings, Protocol::Lmtp, place, starttls)?)))
     }
+}
 
+fn certificate_name(host: &str) -> Result<ServerName<'static>, SetupError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| SetupError::CertificateName { host: host.to_owned() })
+}
+
+impl Peer {
     fn new(settings: &RelaySettings, protocol: Protocol, place: Place, starttls: Starttls) -> Result<Peer, SetupError> {
         let host = match &place {
             Place::Tcp { host, .. } => host.as_str(),
@@ -119,13 +125,7 @@ impl SmtpRelay {
             dot_timeout: settings.dot_timeout,
         })
     }
-}
 
-fn certificate_name(host: &str) -> Result<ServerName<'static>, SetupError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| SetupError::CertificateName { host: host.to_owned() })
-}
-
-impl Peer {
     fn open(&self, interrupt: &Interrupt) -> Result<Wire, Trouble> {
         let opened = match &self.place {
             Place::Tcp { host, port } => Wire::connect_tcp(host, *port, self.connect_timeout, interrupt),

@@ -122,8 +122,13 @@ impl Session {
         let peer = Arc::clone(&self.peer);
         let (config, name, required) = match &peer.encryption {
             Encryption::Never | Encryption::Implicit(..) => return Ok(()),
-            Encryption::Required(config, name) => (config, Some(name.clone()), true),
-            Encryption::Opportunistic(config, name) => (config, name.clone(), false),
+            Encryption::Required(config, name) => (config, name.clone(), true),
+            Encryption::Opportunistic(config, name) => {
+                // Where the host's name can't be one, the address does: it is neither checked nor sent.
+                let name = name.clone().or_else(|| self.wire.peer().map(|ip| ServerName::IpAddress(ip.into())));
+                let Some(name) = name else { return Ok(()) };
+                (config, name, false)
+            }
         };
         if !self.capabilities.starttls {
             return if required {
@@ -138,12 +143,9 @@ impl Session {
             400..=599 if !required => return Ok(()),
             _ => return Err(self.refused(DOING).into()),
         }
-        // Without a name that can be one, the address does; it is not looked at, and not sent.
-        let name = name.or_else(|| self.wire.peer().map(|ip| ServerName::IpAddress(ip.into())));
-        let Some(name) = name else { return Ok(()) };
         match self.handshake(config, name, interrupt) {
             Ok(()) => {}
-            Err(fault @ (Fault::Tls(_) | Fault::Closed)) if !required => {
+            Err(fault @ (Fault::Tls(_) | Fault::Closed | Fault::Io(_))) if !required => {
                 return Err(NotReady::OnlyTls(peer.before_the_dot(DOING, fault.into())));
             }
             Err(fault) => return Err(peer.before_the_dot(DOING, fault.into()).into()),

@@ -99,6 +99,7 @@ impl Session {
         if interrupt.is_raised() {
             return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
         }
+        self.nothing_unasked("MAIL")?;
         self.plan(envelope, body, outcomes)?;
         if self.asked.is_empty() {
             return Ok(Receipt { reply: last_refusal(outcomes) });
@@ -280,11 +281,20 @@ impl Session {
             }
             (Step::Data, 3) if code == 354 => answers.data = Some(Data::Go),
             (Step::Data, 4 | 5) => answers.data = Some(Data::Refused(self.parser.reply())),
-            (Step::Rset, _) | (_, 2 | 3) => return Err(self.refused(step.name())),
-            // The parser lets no other code through.
-            _ => unreachable!("code {code}"),
+            _ => return Err(self.refused(step.name())),
         }
         Ok(())
+    }
+
+    /// An answer too many would be believed to be the answer to what comes next, at worst to the final dot.
+    fn nothing_unasked(&mut self, doing: &'static str) -> Result<(), Trouble> {
+        if self.wire.buffered().is_empty() {
+            return Ok(());
+        }
+        match self.reply_at_hand() {
+            Ok(Some(400..=599)) => Err(self.refused(doing)),
+            _ => Err(self.peer.unavailable(doing, "protocol error: the relay said something unasked")),
+        }
     }
 
     fn hand_over(
@@ -296,6 +306,7 @@ impl Session {
         if interrupt.is_raised() {
             return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
         }
+        self.nothing_unasked("DATA")?;
         match self.send_body(body, interrupt, outcomes)? {
             Sent::AnsweredEarly => {
                 self.dead = true;
@@ -330,7 +341,7 @@ impl Session {
             }
             if sent > dot {
                 if let Err(fault) = taken {
-                    // TLS only: the last record was under way. The answer may still have come.
+                    // The dot was under way. The answer may still have come.
                     if !matches!(self.reply_at_hand(), Ok(Some(_))) {
                         outcomes.clear();
                         return Err(self.peer.behind_the_dot(fault.into()));
