@@ -264,17 +264,23 @@ impl Scheduler {
             }
         };
         let mut present = HashSet::with_capacity(entries.len());
+        let mut found = Vec::new();
         let mut drops = false;
         for (name, kind) in entries {
             match layout::parse(&name) {
                 Ok(Entry::Message(name)) if kind == Kind::Directory => {
                     present.insert(name.clone());
-                    self.found(priority, name);
+                    found.push(name);
                 }
                 Ok(Entry::Message(_)) => drops = true,
                 Ok(Entry::FlatPart(..)) => {}
                 Err(error) => self.tell_stranger(priority, &name, &error.reason),
             }
+        }
+        // A directory lists in no order; messages of one second go by their ids then, the same at every start.
+        found.sort_unstable_by(|a, b| (a.id.arrival(), &a.id).cmp(&(b.id.arrival(), &b.id)));
+        for name in found {
+            self.found(priority, name);
         }
         if let Priority::At(level) = priority {
             self.forget_absent(level, &present);
