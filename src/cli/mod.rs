@@ -6,6 +6,7 @@
 mod config;
 pub mod configuration;
 mod demo;
+mod inject;
 mod log;
 mod run;
 
@@ -49,6 +50,7 @@ pub struct Global {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Run(run::Run),
+    Inject(inject::Inject),
     Demo(demo::Demo),
     Config(config::Config),
 }
@@ -105,6 +107,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let Arguments { global, command } = arguments;
     let result = match command {
         Command::Run(command) => command.run(&global),
+        Command::Inject(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
     };
@@ -147,6 +150,13 @@ impl Global {
     fn open_spool(&self) -> Result<Spool, CliError> {
         Ok(Spool::open(&Disk::default(), &self.load()?.settings.spool)?)
     }
+}
+
+/// Who is at the keyboard, for notes: the login behind sudo, if there is one.
+fn person() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let login = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
+    login.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
 }
 
 /// Message ids as typed.

@@ -452,6 +452,22 @@ impl SpoolFile {
         })
     }
 
+    /// At most `length` octets from `offset` on; fewer only at the end.
+    pub fn read_part(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        self.run(Op::Read, |file| {
+            let mut part = vec![0; length as usize];
+            let mut filled = 0;
+            while filled < part.len() {
+                match file.read_at(&mut part[filled..], offset + filled as u64)? {
+                    0 => break,
+                    n => filled += n,
+                }
+            }
+            part.truncate(filled);
+            Ok::<_, io::Error>(part)
+        })
+    }
+
     pub fn write_at(&self, content: &[u8], offset: u64) -> Result<()> {
         self.run(Op::Write, |file| file.write_all_at(content, offset))
     }

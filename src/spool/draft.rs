@@ -9,6 +9,7 @@ use crate::mail::{Epoch, MessageId, Priority};
 
 use super::disk::{Dir, DirLock, Result, SpoolFile, unless_gone};
 use super::layout::{FileName, MessageName};
+use super::note::Note;
 use super::{Spool, layout};
 
 /// See the module. Dropped before [`Draft::show`], it takes what it wrote away again.
@@ -52,6 +53,11 @@ impl<'a> Draft<'a> {
     /// Creates one of the message's files. The caller writes it and calls `sync_data` on it.
     pub fn create(&self, name: &FileName) -> Result<SpoolFile> {
         self.dir.create(&name.to_string())
+    }
+
+    /// Says why the message is held from the start.
+    pub fn note_held(&self, note: &Note) -> Result<()> {
+        note.write(&self.dir, layout::HELD)
     }
 
     /// Where scratch files of the writer may lie; it removes them itself before [`Draft::show`].

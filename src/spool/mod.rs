@@ -27,6 +27,7 @@ pub mod layout;
 pub mod moves;
 pub mod note;
 pub mod progress;
+pub mod recipients;
 pub mod set_aside;
 
 use std::ffi::OsStr;
