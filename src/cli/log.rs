@@ -14,7 +14,7 @@ pub fn start(settings: &LogSettings) {
     let format = settings.format.unwrap_or_else(|| {
         if std::io::stderr().is_terminal() {
             LogFormat::Human
-        } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+        } else if stderr_is_the_journal() {
             LogFormat::Journald
         } else {
             LogFormat::Json
@@ -37,4 +37,11 @@ pub fn start(settings: &LogSettings) {
             }
         },
     };
+}
+
+/// systemd says in JOURNAL_STREAM which device and inode its journal's stream has; the variable is inherited by processes
+/// whose standard error goes elsewhere.
+fn stderr_is_the_journal() -> bool {
+    let Some(journal) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

@@ -250,7 +250,7 @@ impl Scheduler {
         let Priority::At(level) = priority else { return };
         let id = name.id.clone();
         if self.shared.board.found(name, level, clock::now()) {
-            info!(message = %id, level = %level, "message has arrived");
+            info!(message_id = %id, level = %level, "message has arrived");
         }
     }
 
@@ -320,10 +320,10 @@ impl Scheduler {
     fn adopted(&mut self, place: Priority, adoption: Adoption) {
         match adoption {
             Adoption::Adopted(priority, name) => {
-                info!(message = %name.id, %priority, "flat drop is adopted");
+                info!(message_id = %name.id, %priority, "flat drop is adopted");
                 self.found(priority, name);
             }
-            Adoption::SetAside(id, why) => warn!(message = %id, "flat drop is set aside in bad/: {why}"),
+            Adoption::SetAside(id, why) => warn!(message_id = %id, "flat drop is set aside in bad/: {why}"),
             Adoption::NotYet(_) => self.scan_again[place.index()] = true,
         }
     }

@@ -134,7 +134,7 @@ impl Worker {
             }
             Trouble::Uncertain { .. } => {
                 warn!(
-                    message = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+                    message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
                     recipients = unanswered.join(" "), "uncertain: {trouble}; these recipients are sent to again"
                 );
                 self.relay_fails(open.relay, &trouble);
@@ -218,7 +218,7 @@ impl Worker {
             let error = match write() {
                 Ok(()) => {
                     if told {
-                        info!(message = %message.folder.id(), "the disk takes writes again: goes on");
+                        info!(message_id = %message.folder.id(), "the disk takes writes again: goes on");
                     }
                     return Ok(());
                 }
@@ -230,7 +230,7 @@ impl Worker {
                 let fate = "its last transaction was sent and is not recorded: the packet stays claimed and nothing \
                             more of it is sent until this works; if this process dies before, those recipients get \
                             the message twice";
-                error!(message = %message.folder.id(), "{}", error.fate(fate));
+                error!(message_id = %message.folder.id(), "{}", error.fate(fate));
                 told = true;
             }
             if self.shared.board.pause(Instant::now() + DISK_PAUSE) {
@@ -253,7 +253,7 @@ impl Worker {
         // As Postfix's delays=a/b/c/d: in the queue before, (no separate queue manager), connection set-up, transmission.
         let queued = clock::epoch().since(message.arrival);
         info!(
-            message = %message.folder.id(),
+            message_id = %message.folder.id(),
             packet = %FileName::Packet(possession.progress.name().clone()),
             relay = self.current.relays.get(open.relay).name(),
             conn_use = open.transactions,
@@ -265,10 +265,10 @@ impl Worker {
             "transaction"
         );
         for (index, reply) in &sorted.deferred {
-            info!(message = %message.folder.id(), to = possession.progress.packet().address(*index), status = "deferred", reply = %reply, "recipient");
+            info!(message_id = %message.folder.id(), to = possession.progress.packet().address(*index), status = "deferred", reply = %reply, "recipient");
         }
         for (index, reply) in &sorted.failed {
-            info!(message = %message.folder.id(), to = possession.progress.packet().address(*index), status = "failed", reply = %reply, "recipient");
+            info!(message_id = %message.folder.id(), to = possession.progress.packet().address(*index), status = "failed", reply = %reply, "recipient");
         }
     }
 }

@@ -241,7 +241,7 @@ impl Worker {
             }
             Unopened::Bad { folder, why } => self.set_message_aside(key, &folder, level, &why),
             Unopened::Disk(error) => {
-                error!(message = %name, "{}", error.fate("the message waits"));
+                error!(message_id = %name, "{}", error.fate("the message waits"));
                 self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
             }
         }
@@ -290,7 +290,7 @@ impl Worker {
             }
             Err(error) if error.is_gone() => self.shared.board.gone(key),
             Err(error) => {
-                error!(message = %message.folder.id(), "{}", error.fate("the packet waits"));
+                error!(message_id = %message.folder.id(), "{}", error.fate("the packet waits"));
                 self.give_back(key, message, packet);
                 self.shared.board.pause(Instant::now() + DISK_PAUSE);
             }
@@ -303,11 +303,11 @@ impl Worker {
         let packet = FileName::Packet(progress.name().clone());
         if progress.next() > 0 && progress.remaining() > 0 {
             let after = progress.packet().address(progress.next() - 1);
-            info!(message = %message.folder.id(), %packet, after, "packet is resumed");
+            info!(message_id = %message.folder.id(), %packet, after, "packet is resumed");
         }
         if let Some((line, octets)) = body.long_line {
             debug!(
-                message = %message.folder.id(), %packet, line, octets,
+                message_id = %message.folder.id(), %packet, line, octets,
                 "a line is longer than 998 octets; it is sent as it is, since breaking it would break a signature"
             );
         }
@@ -326,6 +326,10 @@ impl Worker {
         *self.shared.in_flight[self.index].lock() =
             Some(InFlight { message: message.clone(), packet: packet.clone(), from: 0, to: 0 });
         while possession.progress.remaining() > 0 {
+            // Relays limit the transactions of a connection, and hang up for reasons of their own.
+            if self.connect().is_err() {
+                return End::Relay;
+            }
             if let Err(end) = self.transact(message, possession, body) {
                 return end;
             }
@@ -342,7 +346,7 @@ impl Worker {
                 Decision::Gone => return End::Gone,
                 Decision::Yield { to, waited, from } => {
                     info!(
-                        message = %message.folder.id(), packet = %FileName::Packet(packet), %from,
+                        message_id = %message.folder.id(), packet = %FileName::Packet(packet), %from,
                         urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
                         "gives way to a more urgent message"
                     );
@@ -368,23 +372,23 @@ impl Worker {
         match look() {
             Ok(Some(Priority::At(now))) => {
                 if now != *level {
-                    info!(message = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
+                    info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
                     self.shared.board.moved(key, now);
                     *level = now;
                 }
                 Ok(())
             }
             Ok(Some(Priority::Held)) => {
-                info!(message = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
+                info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
                 Err(End::Gone)
             }
             Ok(None) => {
-                info!(message = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
+                info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
                 Err(End::Gone)
             }
             Err(error) => {
                 // What was sent is recorded; the next look may work.
-                error!(message = %message.folder.id(), "{}", error.fate("it is sent on from where it was seen last"));
+                error!(message_id = %message.folder.id(), "{}", error.fate("it is sent on from where it was seen last"));
                 Ok(())
             }
         }
@@ -401,7 +405,7 @@ impl Worker {
             Ok(()) => {}
             Err(error) if error.is_gone() => self.shared.board.gone(key),
             Err(error) => {
-                error!(message = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
+                error!(message_id = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
                 self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
             }
         }
@@ -413,11 +417,11 @@ impl Worker {
         let level = board.level(key).unwrap_or(Level::LAST);
         match message.folder.remove(&self.shared.spool, Priority::At(level), now)? {
             Removal::Removed => {
-                info!(message = %id, took_s = now.since(message.arrival), "message is distributed");
+                info!(message_id = %id, took_s = now.since(message.arrival), "message is distributed");
                 board.gone(key);
             }
             Removal::SetAside(why) => {
-                warn!(message = %id, "message is set aside in bad/: {why}");
+                warn!(message_id = %id, "message is set aside in bad/: {why}");
                 board.gone(key);
             }
             Removal::NotFinished => {
@@ -428,7 +432,7 @@ impl Worker {
                     _ => now,
                 };
                 let until = message.folder.contents()?.packets.iter().map(when).min().unwrap_or(now);
-                debug!(message = %id, %until, "message waits for its last packets");
+                debug!(message_id = %id, %until, "message waits for its last packets");
                 board.sleep(key, until);
             }
         }
@@ -439,11 +443,11 @@ impl Worker {
         let id = message.folder.id();
         match moves::hold(&self.shared.spool, id, clock::epoch(), set_aside::PROGRAM, why) {
             Ok(_) => {
-                warn!(message = %id, "message is held: {why}; nobody is lost, release it when this is mended");
+                warn!(message_id = %id, "message is held: {why}; nobody is lost, release it when this is mended");
                 self.shared.board.gone(key);
             }
             Err(error) => {
-                error!(message = %id, "{why}; holding it: {error}");
+                error!(message_id = %id, "{why}; holding it: {error}");
                 self.shared.board.sleep(key, clock::epoch().plus(60));
             }
         }
@@ -453,11 +457,11 @@ impl Worker {
         let now = clock::epoch();
         match folder.set_aside(&self.shared.spool, Priority::At(level), now, why) {
             Ok(_) => {
-                warn!(message = %folder.id(), "message is set aside in bad/: {why}");
+                warn!(message_id = %folder.id(), "message is set aside in bad/: {why}");
                 self.shared.board.gone(key);
             }
             Err(error) => {
-                error!(message = %folder.id(), "{why}; setting it aside: {}", error.fate("it waits"));
+                error!(message_id = %folder.id(), "{why}; setting it aside: {}", error.fate("it waits"));
                 self.shared.board.sleep(key, now.plus(60));
             }
         }
@@ -467,9 +471,9 @@ impl Worker {
         let note = set_aside::note(clock::epoch(), why, Priority::At(level));
         let id = message.folder.id();
         match set_aside::packet(&self.shared.spool, &message.folder, packet, &note) {
-            Ok(name) => warn!(message = %id, "a packet is set aside in bad/{name}: {why}"),
+            Ok(name) => warn!(message_id = %id, "a packet is set aside in bad/{name}: {why}"),
             Err(error) => {
-                error!(message = %id, "{why}; setting the packet aside: {}", error.fate("it waits"));
+                error!(message_id = %id, "{why}; setting the packet aside: {}", error.fate("it waits"));
                 message.is_elsewhere(packet.clone());
             }
         }
