@@ -3,12 +3,18 @@
 //! Arguments as typed are clap's structs in the commands' files; what they mean is worked out there and handed down. No
 //! command talks to a running scheduler: they all work on the spool.
 
+mod cancel;
 mod config;
 pub mod configuration;
 mod demo;
+mod hold;
 mod inject;
 mod log;
+mod moving;
+mod release;
+mod requeue;
 mod run;
+mod selection;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use configuration::{BadConfig, Loaded, Overrides};
 
-use crate::mail::{BadMessageId, MessageId};
+use crate::mail::BadMessageId;
 use crate::spool::Spool;
 use crate::spool::disk::{Disk, DiskError};
 
@@ -51,6 +57,10 @@ pub struct Global {
 pub enum Command {
     Run(run::Run),
     Inject(inject::Inject),
+    Requeue(requeue::Requeue),
+    Hold(hold::Hold),
+    Release(release::Release),
+    Cancel(cancel::Cancel),
     Demo(demo::Demo),
     Config(config::Config),
 }
@@ -108,6 +118,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let result = match command {
         Command::Run(command) => command.run(&global),
         Command::Inject(command) => command.run(&global),
+        Command::Requeue(command) => command.run(&global),
+        Command::Hold(command) => command.run(&global),
+        Command::Release(command) => command.run(&global),
+        Command::Cancel(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
     };
@@ -146,7 +160,6 @@ impl Global {
     }
 
     /// The spool, which must be there.
-    #[expect(dead_code, reason = "used by the commands that follow")]
     fn open_spool(&self) -> Result<Spool, CliError> {
         Ok(Spool::open(&Disk::default(), &self.load()?.settings.spool)?)
     }
@@ -157,10 +170,4 @@ fn person() -> String {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let login = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
     login.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
-}
-
-/// Message ids as typed.
-#[expect(dead_code, reason = "used by the commands that follow")]
-fn message_ids(texts: &[String]) -> Result<Vec<MessageId>, CliError> {
-    texts.iter().map(|text| Ok(text.parse()?)).collect()
 }
