@@ -250,7 +250,12 @@ impl Worker {
 
     /// The claim of one of the message's packets, where it stands, and what its recipients get. `None`: there is nothing
     /// to send of it now, and that has been seen to.
-    fn possess(&self, key: Key, level: Level, message: &OpenMessage) -> Option<(PacketName, Box<Possession>, Arc<Body>)> {
+    fn possess(
+        &self,
+        key: Key,
+        level: Level,
+        message: &OpenMessage,
+    ) -> Option<(PacketName, Box<Possession>, Arc<Body>)> {
         let Some(packet) = message.deal() else {
             self.end_of_packet(key, message);
             return None;
