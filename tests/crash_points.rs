@@ -27,11 +27,13 @@ const URGENT: &str = "urgent@lists.example.org.1700000001.1";
 const PACKET: usize = 12;
 const TRANSACTION: usize = 3;
 
-/// Recipients whose number divides by 4 are deferred at their first try; one is unknown.
+/// Recipients whose number divides by 4 are deferred at their first try; one is unknown, and one is unknown at its first
+/// try only: if a crash undoes that try, the recipient gets the message and has not failed.
 fn on_rcpt(recipient: &str, tries: u64) -> Rcpt {
     let number: usize = recipient.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
     match number {
         _ if is_unknown(recipient) => Rcpt::Say("550 5.1.1 no such user"),
+        _ if is_moody(recipient) && tries == 0 => Rcpt::Say("550 5.1.1 no such user yet"),
         n if n.is_multiple_of(4) && tries == 0 && !recipient.starts_with("urgent") => Rcpt::Say("450 4.2.1 later"),
         _ => Rcpt::Take,
     }
@@ -39,6 +41,10 @@ fn on_rcpt(recipient: &str, tries: u64) -> Rcpt {
 
 fn is_unknown(recipient: &str) -> bool {
     recipient.starts_with("b000005@")
+}
+
+fn is_moody(recipient: &str) -> bool {
+    recipient.starts_with("a000002@")
 }
 
 fn packets() -> [Vec<String>; 2] {
@@ -157,15 +163,14 @@ fn check(outcome: &Outcome, case: &str) {
         *copies.entry(recipient).or_default() += count;
     }
     let everybody: Vec<String> = packets().into_iter().flatten().chain(members("urgent", 2)).collect();
+    let failed: Vec<String> = spool.failures_in_bad(BIG).into_iter().map(|failure| failure.recipient).collect();
     for recipient in &everybody {
-        let got = copies.get(recipient.as_str()).copied().unwrap_or(0);
-        assert_eq!(
-            got > 0,
-            !is_unknown(recipient),
-            "{case}: {recipient} got it {got} times; left: {:?}, set aside: {:?}",
-            spool.waiting(),
-            spool.bad(),
-        );
+        let got = copies.get(recipient.as_str()).copied().unwrap_or(0) > 0;
+        let failures = failed.iter().filter(|one| *one == recipient).count();
+        let may_fail = is_unknown(recipient) || is_moody(recipient);
+        let may_get = !is_unknown(recipient);
+        let fine = (got && may_get && failures == 0) || (!got && may_fail && failures == 1);
+        assert!(fine, "{case}: {recipient} got it: {got}, and failed {failures} times");
     }
     assert!(copies.keys().all(|got| everybody.iter().any(|one| one == got)), "{case}: somebody else got it");
 
@@ -190,10 +195,7 @@ fn check(outcome: &Outcome, case: &str) {
     // A message that can't be sent any more is moved even where its reason can't be written.
     let reason = spool.reason_if_any(BIG);
     let excused = *kind != FaultKind::Crash && reason.is_none();
-    assert!(excused || reason.as_ref().is_some_and(|why| why.contains("1 recipients failed")), "{case}: {reason:?}");
-    let failed: Vec<String> = spool.failures_in_bad(BIG).into_iter().map(|failure| failure.recipient).collect();
-    assert_eq!(failed.len(), 1, "{case}: {failed:?}");
-    assert!(is_unknown(&failed[0]), "{case}: {failed:?}");
+    assert!(excused || reason.as_ref().is_some_and(|why| why.contains("recipients failed")), "{case}: {reason:?}");
     let left = std::fs::read_dir(spool.path().join("bad").join(BIG)).unwrap();
     for name in left.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
         assert!(!name.starts_with("recipients.") || name.ends_with(".status"), "{case}: {name} is left");
