@@ -2,5 +2,16 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod child;
 pub mod delivery;
+pub mod log;
+pub mod relay;
+pub mod scheduler;
 pub mod scripted;
+pub mod spool;
+
+use std::time::Duration;
+
+/// How long anything is waited for before the test fails. No test depends on its value: it only ends those that would
+/// never end.
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,17 @@
+//! The scheduler as a whole, in this process, against relays over real sockets and spools on a real disk.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod drops;
+mod idle;
+mod moves;
+mod preemption;
+mod relays;
+mod replies;
+mod stop;
+
+#[test]
+fn this_program_is_its_own_child_process() {
+    support::child::be_one();
+}

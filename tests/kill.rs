@@ -1,0 +1,178 @@
+//! kill -9, a hundred times, at random moments; and two schedulers on one spool.
+//!
+//! The count is the relay's: a sink that takes everything and records every envelope. Each life of the scheduler gets a
+//! sink of its own, so it is known without a doubt in which life a recipient got the message. What a sink read is what
+//! counts: what was still in its socket when the scheduler was killed was not answered, and is sent again.
+//!
+//! `SYMPA_DIST_TEST_SEED` replays the moments of an earlier run, as far as a machine can replay anything.
+
+mod support;
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::child::{self, Child, Orders};
+use support::spool::{TestSpool, members, wait_until};
+use sympa_dist::deliver::sink::{Delivery, Sink, SinkOptions};
+
+const KILLS: usize = 100;
+const WORKERS: usize = 4;
+const TRANSACTION: usize = 50;
+
+/// xorshift64*: enough to choose moments.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Random {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = std::env::var("SYMPA_DIST_TEST_SEED").map_or(now | 1, |seed| seed.parse().expect("a number, not 0"));
+        println!("SYMPA_DIST_TEST_SEED={seed}");
+        Random(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
+    }
+}
+
+fn sink(delay: Duration) -> Sink {
+    Sink::start(SinkOptions { record: true, delay, ..SinkOptions::default() }).unwrap()
+}
+
+fn orders(spool: &TestSpool, sink: &Sink) -> Orders {
+    Orders { recipients_per_transaction: TRANSACTION, ..Orders::new(spool.path(), sink.url(), WORKERS) }
+}
+
+/// Who got the message in one life, by the transactions of each connection.
+fn by_connection(deliveries: &[Delivery]) -> HashMap<u64, Vec<&Delivery>> {
+    let mut connections: HashMap<u64, Vec<&Delivery>> = HashMap::new();
+    for delivery in deliveries {
+        connections.entry(delivery.connection).or_default().push(delivery);
+    }
+    connections
+}
+
+#[test]
+fn this_program_is_its_own_child_process() {
+    child::be_one();
+}
+
+#[test]
+fn killed_a_hundred_times_it_skips_nobody_and_repeats_only_what_was_in_flight() {
+    let mut random = Random::seeded();
+    let spool = TestSpool::new();
+    let everybody = members("m", 20_000);
+    let packets: Vec<Vec<String>> = everybody.chunks(1000).map(<[String]>::to_vec).collect();
+    spool.put_packets("5", "big@lists.example.org.1700000000.1", &packets);
+
+    let mut lives: Vec<Vec<Delivery>> = Vec::new();
+    for _ in 0..KILLS {
+        assert!(!spool.is_empty(), "it was done after {} kills", lives.len());
+        // Answers take a while, so that most kills meet transactions in flight.
+        let sink = sink(Duration::from_millis(4));
+        let mut child = Child::start(&orders(&spool, &sink));
+        if random.below(5) == 0 {
+            // Perhaps while it starts.
+            thread::sleep(Duration::from_micros(random.below(30_000)));
+        } else {
+            let wanted = 1 + random.below(4);
+            wait_until("transactions", || sink.transactions() >= wanted, || format!("{:?}", child_state(&spool)));
+            thread::sleep(Duration::from_micros(random.below(6_000)));
+        }
+        child.kill();
+        lives.push(sink.stop());
+    }
+    let last = sink(Duration::ZERO);
+    let mut child = Child::start(&orders(&spool, &last));
+    spool.wait_until_empty();
+    assert!(child.stop().success());
+    lives.push(last.stop());
+
+    let mut copies: HashMap<&str, usize> = HashMap::new();
+    for recipient in lives.iter().flatten().flat_map(|delivery| &delivery.recipients) {
+        *copies.entry(recipient).or_default() += 1;
+    }
+    let missing = everybody.iter().filter(|one| !copies.contains_key(one.as_str())).count();
+    assert_eq!(missing, 0, "missing");
+    assert_eq!(copies.len(), everybody.len(), "somebody else got it");
+
+    // From the last life to the first: who gets the message again later.
+    let mut later: HashMap<&str, usize> = HashMap::new();
+    let (mut repeats, mut most, mut kills_with_repeats) = (0, 0, 0);
+    for (life, deliveries) in lives.iter().enumerate().rev() {
+        let connections = by_connection(deliveries);
+        assert!(connections.len() <= WORKERS, "life {life}: {} connections", connections.len());
+        let mut of_this_kill = 0;
+        for transactions in connections.values() {
+            let (in_flight, settled) = transactions.split_last().expect("a connection has a transaction");
+            for recipient in settled.iter().flat_map(|delivery| &delivery.recipients) {
+                assert!(
+                    !later.contains_key(recipient.as_str()),
+                    "life {life}: {recipient} was settled and sent to again"
+                );
+            }
+            of_this_kill += in_flight.recipients.iter().filter(|one| later.contains_key(one.as_str())).count();
+        }
+        for recipient in deliveries.iter().flat_map(|delivery| &delivery.recipients) {
+            assert_ne!(later.insert(recipient, life), Some(life), "{recipient} twice in life {life}");
+        }
+        assert!(of_this_kill <= WORKERS * TRANSACTION, "life {life}: {of_this_kill} repeats");
+        (repeats, most) = (repeats + of_this_kill, most.max(of_this_kill));
+        kills_with_repeats += usize::from(of_this_kill > 0);
+    }
+    println!(
+        "{KILLS} kills, {} recipients: missing 0, repeated {repeats} (at most {most} after one kill, none after {}), all \
+         from transactions in flight",
+        everybody.len(),
+        KILLS - kills_with_repeats
+    );
+    // Else the test has shown nothing.
+    assert!(kills_with_repeats > 0, "no kill met a transaction in flight");
+}
+
+fn child_state(spool: &TestSpool) -> (Vec<String>, Vec<String>) {
+    (spool.waiting(), spool.bad())
+}
+
+#[test]
+fn two_schedulers_on_one_spool_share_the_work_and_nobody_gets_anything_twice() {
+    let spool = TestSpool::new();
+    let everybody = members("m", 10_000);
+    let packets: Vec<Vec<String>> = everybody.chunks(250).map(<[String]>::to_vec).collect();
+    spool.put_packets("7", "big@lists.example.org.1700000000.1", &packets);
+    let sinks = [sink(Duration::from_millis(5)), sink(Duration::from_millis(5))];
+    let mut children: Vec<Child> = sinks.iter().map(|sink| Child::start(&orders(&spool, sink))).collect();
+    wait_until("both work", || sinks.iter().all(|sink| sink.transactions() > 0), || format!("{:?}", spool.waiting()));
+    let mut all = everybody;
+    for n in 1..=10 {
+        let urgent = members(&format!("urgent{n}x"), 120);
+        spool.put_packets(
+            "0",
+            &format!("urgent@lists.example.org.1700000000.{n}"),
+            &[urgent[..60].to_vec(), urgent[60..].to_vec()],
+        );
+        all.extend(urgent);
+        thread::sleep(Duration::from_millis(10));
+    }
+    let started = Instant::now();
+    spool.wait_until_empty();
+    println!("emptied {:?} after the last urgent message", started.elapsed());
+    for child in &mut children {
+        assert!(child.stop().success());
+    }
+    let deliveries: Vec<Vec<Delivery>> = sinks.into_iter().map(Sink::stop).collect();
+    assert!(deliveries.iter().all(|one| !one.is_empty()));
+    let mut got: Vec<&str> =
+        deliveries.iter().flatten().flat_map(|delivery| delivery.recipients.iter().map(String::as_str)).collect();
+    got.sort_unstable();
+    let mut wanted: Vec<&str> = all.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    let twice: Vec<&str> = got.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert_eq!(twice, [""; 0], "got it twice");
+    assert_eq!(got.len(), wanted.len(), "missing");
+    assert_eq!(got, wanted);
+}
