@@ -32,8 +32,8 @@ struct Sorted {
 impl Worker {
     /// Sends the packet's next recipients and records their outcomes.
     ///
-    /// Mostly one transaction. If the relay takes only some of them (452) and these are not the leading ones, the rest
-    /// is sent to at once, in further transactions, and the checkpoint comes behind the last: it can only name a prefix.
+    /// Mostly one transaction. If the relay takes only so many (452) and refuses others behind them, the rest is sent to
+    /// at once, in further transactions, and the checkpoint comes behind the last: it can only name a prefix.
     pub(super) fn transact(
         &mut self,
         message: &OpenMessage,
