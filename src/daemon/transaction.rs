@@ -137,6 +137,11 @@ impl Worker {
                     message = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
                     recipients = unanswered.join(" "), "uncertain: {trouble}; these recipients are sent to again"
                 );
+                if self.shared.interrupt.is_raised() {
+                    // The grace is over; that is no fault of the relay's.
+                    self.shared.leaves_uncertain(self.index);
+                    return End::Stopped;
+                }
                 self.relay_fails(open.relay, &trouble);
                 End::Relay
             }
@@ -234,6 +239,7 @@ impl Worker {
                 told = true;
             }
             if self.shared.board.pause(Instant::now() + DISK_PAUSE) {
+                self.shared.leaves_uncertain(self.index);
                 return Err(End::Stopped);
             }
         }
