@@ -27,6 +27,8 @@ struct Inner {
     backlog: Backlog,
     keys: HashMap<Arc<MessageName>, Key>,
     known: HashMap<Key, Known>,
+    /// Counts calls of [`Board::wake`].
+    wakes: u64,
     stopping: bool,
 }
 
@@ -50,6 +52,8 @@ pub enum Next {
     Work(Assignment),
     /// The wait it asked for is over.
     Waited,
+    /// By [`Board::wake`]: the settings may be others.
+    Woken,
     Stop,
 }
 
@@ -71,7 +75,8 @@ pub enum Decision {
 
 impl Board {
     pub fn new() -> Board {
-        let inner = Inner { backlog: Backlog::new(), keys: HashMap::new(), known: HashMap::new(), stopping: false };
+        let (backlog, keys, known) = (Backlog::new(), HashMap::new(), HashMap::new());
+        let inner = Inner { backlog, keys, known, wakes: 0, stopping: false };
         Board { inner: Mutex::new(inner), work: Condvar::new() }
     }
 
@@ -123,9 +128,13 @@ impl Board {
     /// Waits for work; at most until `until`.
     pub fn next(&self, until: Option<Instant>) -> Next {
         let mut inner = self.inner.lock();
+        let wakes = inner.wakes;
         loop {
             if inner.stopping {
                 return Next::Stop;
+            }
+            if inner.wakes != wakes {
+                return Next::Woken;
             }
             if let Some(key) = inner.backlog.take(clock::now()) {
                 return Next::Work(inner.assignment(key));
@@ -232,6 +241,7 @@ impl Board {
 
     /// Wakes all workers that wait: a relay is back, the settings or perhaps the clock have changed.
     pub fn wake(&self) {
+        self.inner.lock().wakes += 1;
         self.work.notify_all();
     }
 

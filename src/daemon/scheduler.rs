@@ -378,17 +378,16 @@ impl Scheduler {
             }
         }
         info!("stopped");
-        Summary::default()
+        Summary { uncertain: std::mem::take(&mut self.shared.uncertain.lock()) }
     }
 
     fn give_up(self) -> Summary {
         self.shared.board.stop();
-        let uncertain: Vec<String> = self
-            .shared
-            .in_flight
-            .iter()
-            .filter_map(|place| place.try_lock()?.as_ref().map(|at| at.to_string()))
-            .collect();
+        let mut uncertain = std::mem::take(&mut *self.shared.uncertain.lock());
+        for place in &self.shared.in_flight {
+            let in_flight = place.try_lock().and_then(|at| at.as_ref().map(ToString::to_string));
+            uncertain.extend(in_flight.filter(|one| !uncertain.contains(one)));
+        }
         for transaction in &uncertain {
             warn!(transaction, "ended in the middle of a transaction: its recipients may get the message twice");
         }

@@ -22,6 +22,8 @@ pub struct Shared {
     pub interrupt: Interrupt,
     /// One a worker, for what a second TERM has to say.
     pub in_flight: Vec<Mutex<Option<InFlight>>>,
+    /// Transactions that a stop left without a known, or without a recorded, end.
+    pub uncertain: Mutex<Vec<String>>,
     current: RwLock<Arc<Current>>,
 }
 
@@ -51,7 +53,15 @@ impl Current {
 impl Shared {
     pub fn new(spool: Spool, board: Board, claims: Box<dyn Claims>, interrupt: Interrupt, current: Current) -> Shared {
         let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
-        Shared { spool, board, claims, interrupt, in_flight, current: RwLock::new(Arc::new(current)) }
+        let (uncertain, current) = (Mutex::default(), RwLock::new(Arc::new(current)));
+        Shared { spool, board, claims, interrupt, in_flight, uncertain, current }
+    }
+
+    /// What this worker has in flight will be sent again after the stop that is under way.
+    pub fn leaves_uncertain(&self, worker: usize) {
+        if let Some(in_flight) = &*self.in_flight[worker].lock() {
+            self.uncertain.lock().push(in_flight.to_string());
+        }
     }
 
     pub fn current(&self) -> Arc<Current> {

@@ -32,8 +32,8 @@ struct Sorted {
 impl Worker {
     /// Sends the packet's next recipients and records their outcomes.
     ///
-    /// Mostly one transaction. If the relay takes only some of them (452) and these are not the leading ones, the rest
-    /// is sent to at once, in further transactions, and the checkpoint comes behind the last: it can only name a prefix.
+    /// Mostly one transaction. If the relay takes only so many (452) and refuses others behind them, the rest is sent to
+    /// at once, in further transactions, and the checkpoint comes behind the last: it can only name a prefix.
     pub(super) fn transact(
         &mut self,
         message: &OpenMessage,
@@ -137,6 +137,11 @@ impl Worker {
                     message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
                     recipients = unanswered.join(" "), "uncertain: {trouble}; these recipients are sent to again"
                 );
+                if self.shared.interrupt.is_raised() {
+                    // The grace is over; that is no fault of the relay's.
+                    self.shared.leaves_uncertain(self.index);
+                    return End::Stopped;
+                }
                 self.relay_fails(open.relay, &trouble);
                 End::Relay
             }
@@ -234,6 +239,7 @@ impl Worker {
                 told = true;
             }
             if self.shared.board.pause(Instant::now() + DISK_PAUSE) {
+                self.shared.leaves_uncertain(self.index);
                 return Err(End::Stopped);
             }
         }

@@ -63,6 +63,8 @@ pub(super) enum End {
     Yield(Assignment),
     /// The relay's connection is lost. Who has an outcome is behind the checkpoint.
     Relay,
+    /// The configuration was reloaded: what comes next is sent by the new one.
+    Reloaded,
     Stopped,
     /// The relay can't carry the message.
     Unfit(String),
@@ -79,16 +81,13 @@ impl Worker {
     /// Works until it is told to stop, or until the configuration has fewer workers.
     pub fn run(mut self) {
         let mut reserved = None;
-        loop {
+        while let Some(assignment) = reserved.take().or_else(|| self.wait_for_work()) {
+            // It may have waited long.
             self.take_settings();
-            let assignment = match reserved.take() {
-                Some(assignment) => assignment,
-                None if self.is_surplus() => break,
-                None => match self.wait_for_work() {
-                    Some(assignment) => assignment,
-                    None => break,
-                },
-            };
+            if self.is_surplus() {
+                self.shared.board.give_back(assignment.key);
+                break;
+            }
             reserved = self.work_on(assignment);
         }
         self.hang_up();
@@ -97,11 +96,14 @@ impl Worker {
 
     /// After a reload: the new settings, and with them a new connection.
     fn take_settings(&mut self) {
-        let current = self.shared.current();
-        if !Arc::ptr_eq(&current, &self.current) {
+        if self.has_new_settings() {
             self.hang_up();
-            self.current = current;
+            self.current = self.shared.current();
         }
+    }
+
+    fn has_new_settings(&self) -> bool {
+        !Arc::ptr_eq(&self.shared.current(), &self.current)
     }
 
     fn is_surplus(&self) -> bool {
@@ -110,17 +112,16 @@ impl Worker {
 
     fn wait_for_work(&mut self) -> Option<Assignment> {
         loop {
+            self.take_settings();
+            if self.is_surplus() {
+                return None;
+            }
             let until = self.connection.is_some().then(|| Instant::now() + IDLE_CONNECTION);
             match self.shared.board.next(until) {
                 Next::Work(assignment) => return Some(assignment),
                 Next::Waited => self.hang_up(),
+                Next::Woken => {}
                 Next::Stop => return None,
-            }
-            if !Arc::ptr_eq(&self.shared.current(), &self.current) {
-                self.take_settings();
-                if self.is_surplus() {
-                    return None;
-                }
             }
         }
     }
@@ -201,7 +202,7 @@ impl Worker {
                 self.give_back(key, &message, packet);
                 return Some(to);
             }
-            End::Relay => self.give_back(key, &message, packet),
+            End::Relay | End::Reloaded => self.give_back(key, &message, packet),
             End::Unfit(why) => self.hold(key, &message, &why),
             End::Gone => self.shared.board.gone(key),
             End::Stopped => {}
@@ -341,6 +342,7 @@ impl Worker {
                 return end;
             }
             match self.shared.board.boundary(key) {
+                Decision::GoOn if self.has_new_settings() => return End::Reloaded,
                 Decision::GoOn => {}
                 Decision::Stop => return End::Stopped,
                 Decision::Gone => return End::Gone,

@@ -95,7 +95,7 @@ pub enum Outcome {
     /// Never (5xx).
     Failed(Box<Reply>),
     /// The relay took no more recipients in this transaction (452, RFC 5321 §4.5.3.1.10): send to this one in a new
-    /// transaction at once.
+    /// transaction at once. Nobody behind this one in the transaction was sent to.
     TooMany,
 }
 

@@ -157,6 +157,25 @@ fn a_reload_brings_more_workers_then_fewer_then_another_relay() {
 }
 
 #[test]
+fn workers_that_were_idle_at_a_reload_send_by_the_new_settings() {
+    let spool = TestSpool::new();
+    let (first, second) = (Relay::start(Policy::new()), Relay::start(Policy::new()));
+    let running = Running::start(settings(spool.path(), first.url(), 4));
+    spool.put_packets("3", "before@idle-reload.example.org.1700000000.1", &[members("before", 1)]);
+    spool.wait_until_empty();
+    running.reload(settings(spool.path(), second.url(), 1));
+    // The connection to the old relay is given up at once, not with the next message.
+    first.wait_for("QUIT", |record| record.connections.iter().all(|ended| *ended == Ended::Quit));
+    let packets: Vec<Vec<String>> = (1..=4).map(|n| members(&format!("p{n}x"), 20)).collect();
+    spool.put_packets("3", "after@idle-reload.example.org.1700000000.2", &packets);
+    spool.wait_until_empty();
+    running.stop();
+    assert_eq!(first.record().recipients().count(), 1);
+    assert_eq!(second.record().recipients().count(), 80);
+    assert_eq!(second.record().connections.len(), 1, "one worker is left");
+}
+
+#[test]
 fn a_reload_may_not_change_the_spool() {
     let (spool, other) = (TestSpool::new(), TestSpool::new());
     let relay = Relay::start(Policy::new());

@@ -16,6 +16,8 @@ const DOT: &[u8] = b".\r\n";
 struct Answers {
     mail_refused: Option<Reply>,
     taken: usize,
+    /// Who was refused with 452 or 552 since somebody was taken.
+    too_many: Vec<(usize, Reply)>,
     data: Option<Data>,
 }
 
@@ -269,12 +271,23 @@ impl Session {
             (Step::Mail, 4 | 5) => answers.mail_refused = Some(self.parser.reply()),
             // These only follow from the refusal of MAIL.
             (Step::Rcpt(_), _) if answers.mail_refused.is_some() => {}
-            (Step::Rcpt(_), 2) => answers.taken += 1,
+            (Step::Rcpt(_), 2) => {
+                answers.taken += 1;
+                // A relay that takes one more had not got too many: it meant those recipients (a full mailbox). In a new
+                // transaction they would stand before one that has the message already.
+                for (i, reply) in answers.too_many.drain(..) {
+                    outcomes[i] = Outcome::Deferred(Box::new(reply));
+                }
+            }
             (Step::Rcpt(n), 4 | 5) => {
                 let reply = self.parser.reply();
                 // RFC 5321 §4.5.3.1.10: 552 is what older relays say for 452.
-                outcomes[self.asked[n] as usize] = match code {
-                    452 | 552 if answers.taken > 0 => Outcome::TooMany,
+                let i = self.asked[n] as usize;
+                outcomes[i] = match code {
+                    452 | 552 if answers.taken > 0 => {
+                        answers.too_many.push((i, reply));
+                        Outcome::TooMany
+                    }
                     552 => Outcome::Deferred(Box::new(reply)),
                     _ => refusal(&reply),
                 };
