@@ -11,10 +11,13 @@ mod hold;
 mod inject;
 mod log;
 mod moving;
+mod queue;
 mod release;
+mod report;
 mod requeue;
 mod run;
 mod selection;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +60,8 @@ pub struct Global {
 pub enum Command {
     Run(run::Run),
     Inject(inject::Inject),
+    Queue(queue::Queue),
+    Show(show::Show),
     Requeue(requeue::Requeue),
     Hold(hold::Hold),
     Release(release::Release),
@@ -82,6 +87,9 @@ pub enum CliError {
     /// It made sense, and did not work: disk full, not allowed, not there. May work later.
     #[error("{0}")]
     TryAgain(String),
+    /// The reader of the output has gone (`| head`): it has what it wanted.
+    #[error("nobody reads the output")]
+    NobodyReads,
 }
 
 impl From<BadConfig> for CliError {
@@ -105,7 +113,10 @@ impl From<DiskError> for CliError {
 /// Writing to standard output failed.
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> CliError {
-        CliError::TryAgain(format!("cannot write the output: {error}"))
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => CliError::NobodyReads,
+            _ => CliError::TryAgain(format!("cannot write the output: {error}")),
+        }
     }
 }
 
@@ -118,6 +129,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let result = match command {
         Command::Run(command) => command.run(&global),
         Command::Inject(command) => command.run(&global),
+        Command::Queue(command) => command.run(&global),
+        Command::Show(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),
@@ -129,6 +142,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Findings) => ExitCode::from(1),
         Err(CliError::Usage(text)) => complain(&text, 2),
+        Err(CliError::NobodyReads) => ExitCode::SUCCESS,
         Err(CliError::TryAgain(text)) => complain(&text, TRY_AGAIN),
     }
 }

@@ -170,6 +170,12 @@ pub struct Identity {
     inode: u64,
 }
 
+impl Identity {
+    pub fn new(device: u64, inode: u64) -> Identity {
+        Identity { device, inode }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     File,

@@ -19,6 +19,7 @@
 //! claim, which comes before [`progress`].
 
 pub mod adopt;
+pub mod census;
 pub mod disk;
 pub mod draft;
 pub mod failures;

@@ -20,7 +20,7 @@ use super::folder::Folder;
 use super::layout::FileName;
 
 /// A packet of a million recipients has 40 MB or so.
-const MAX_PACKET: u64 = 1024 * 1024 * 1024;
+pub const MAX_PACKET: u64 = 1024 * 1024 * 1024;
 /// A status file has 256 octets; a producer's may be of another length.
 const MAX_STATUS: u64 = 64 * 1024;
 

@@ -1,0 +1,120 @@
+//! `sympa-dist queue`: what waits, read from disk, correct while workers run.
+
+use std::io::Write;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::report::{Row, age, local_time};
+use super::{CliError, Exit, Global, show};
+use crate::daemon::clock;
+use crate::mail::Priority;
+use crate::spool::census::{self, Message};
+
+/// Shows what waits, and how far it is
+#[derive(Args, Debug)]
+pub struct Queue {
+    /// A JSON object a message and line, with postqueue -j's names where they fit
+    #[arg(long)]
+    json: bool,
+    /// With --json: the recipients that have no final outcome, too
+    #[arg(long, requires = "json")]
+    recipients: bool,
+    /// Only this list's messages
+    #[arg(long, value_name = "ADDRESS")]
+    list: Option<String>,
+    /// Only messages at this priority
+    #[arg(long, value_name = "P")]
+    priority: Option<Priority>,
+}
+
+impl Queue {
+    pub fn run(self, global: &Global) -> Result<Exit, CliError> {
+        let spool = global.open_spool()?;
+        let now = clock::epoch();
+        let mut messages = census::take(&spool)?;
+        messages.retain(|message| {
+            self.priority.is_none_or(|priority| message.priority == priority)
+                && self.list.as_deref().is_none_or(|list| message.name.id.list() == list)
+        });
+        // One write a screenful: a million messages are a million lines.
+        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+        if self.json {
+            for message in &messages {
+                let mut row = Row::of(message, now);
+                if self.recipients {
+                    row.recipients = Some(show::recipients(&spool, message)?);
+                }
+                serde_json::to_writer(&mut stdout, &row).map_err(std::io::Error::from)?;
+                writeln!(stdout)?;
+            }
+        } else {
+            print(&mut stdout, &messages, now.0)?;
+        }
+        stdout.flush()?;
+        Ok(Exit::Done)
+    }
+}
+
+fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Result<()> {
+    let rows: Vec<Row> = messages.iter().map(|message| Row::of(message, crate::mail::Epoch(now))).collect();
+    if rows.is_empty() {
+        return writeln!(out, "Mail queue is empty");
+    }
+    writeln!(out, "-P- -Queue ID- (* active, ! held)  --Size--  -----Arrival-----  -Sender-")?;
+    for row in &rows {
+        let id = format!("{}{}", row.queue_id, row.mark());
+        let arrival = local_time(row.arrival_time);
+        writeln!(out, " {}  {id}  {}  {arrival}  {}", row.priority, row.message_size, row.sender)?;
+        let mut said = vec![
+            format!("{} of {} recipients done", row.recipients_done, row.recipients_total),
+            format!("{} of {} packets", row.packets_done, row.packets_total),
+        ];
+        if row.workers > 0 {
+            said.push(format!("{} workers", row.workers));
+        }
+        if row.deferred > 0 {
+            let next = row.next_try.map_or(String::new(), |at| format!(", next try {}", local_time(at)));
+            said.push(format!("{} deferred{next}", row.deferred));
+        }
+        if row.failed > 0 {
+            said.push(format!("{} failed", row.failed));
+        }
+        if let Some(at) = row.not_before.filter(|&at| at > now) {
+            said.push(format!("not before {}", local_time(at)));
+        }
+        if let Some(note) = &row.held {
+            said.push(format!("held by {} since {}: {}", note.by, local_time(note.since), note.why));
+        }
+        writeln!(out, "        {}", said.join("; "))?;
+    }
+    writeln!(out, "\n{}\n", depth(&rows, now))?;
+    let kilobytes: u64 = rows.iter().map(|row| row.message_size).sum::<u64>().div_ceil(1024);
+    writeln!(out, "-- {kilobytes} Kbytes in {} Request{}.", rows.len(), if rows.len() == 1 { "" } else { "s" })
+}
+
+/// By priority: how much, how far, how old.
+fn depth(rows: &[Row], now: u64) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["P", "messages", "packets", "left", "deferred", "failed", "done", "oldest"]);
+    for priority in Priority::all().map(|priority| priority.to_string()) {
+        let at: Vec<&Row> = rows.iter().filter(|row| row.priority == priority).collect();
+        let Some(oldest) = at.iter().map(|row| row.arrival_time).min() else { continue };
+        let sum = |figure: fn(&Row) -> u64| at.iter().map(|row| figure(row)).sum::<u64>().to_string();
+        table.add_row([
+            priority,
+            at.len().to_string(),
+            sum(|row| row.packets_total - row.packets_done),
+            sum(|row| row.recipients_left),
+            sum(|row| row.deferred),
+            sum(|row| row.failed),
+            sum(|row| row.recipients_done),
+            age(now.saturating_sub(oldest)),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

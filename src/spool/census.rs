@@ -1,0 +1,251 @@
+//! Depth and age, read from the spool: for people and dashboards.
+//!
+//! Looks without touching: it takes no claim and no lock (whose packet is being worked on, the kernel's table of locks
+//! says), so a scheduler that runs meanwhile is never in its way. What vanishes between listing and reading was
+//! distributed in between, which is an ordinary answer.
+
+use std::collections::HashSet;
+use std::thread;
+
+use crate::mail::{Epoch, PacketName, Priority, checkpoint};
+
+use super::disk::{Identity, Result, unless_gone};
+use super::folder::Folder;
+use super::layout::{self, FileName, MessageName};
+use super::note::Note;
+use super::progress::MAX_PACKET;
+use super::{Spool, failures};
+
+/// One message, as it stands.
+#[derive(Debug)]
+pub struct Message {
+    pub priority: Priority,
+    pub name: MessageName,
+    /// Octets of the message file.
+    pub size: u64,
+    /// The beginning of the message file, where the spool's own lines stand.
+    pub top: Vec<u8>,
+    pub packets: Vec<Packet>,
+    /// Recipients that failed for good.
+    pub failed: u64,
+    pub held: Option<Note>,
+}
+
+/// One packet, as it stands.
+#[derive(Debug)]
+pub struct Packet {
+    pub name: PacketName,
+    pub recipients: u64,
+    /// Recipients behind the checkpoint; `None` if the checkpoint can't be read.
+    pub done: Option<u64>,
+    /// Whether a worker has it now.
+    pub active: bool,
+}
+
+impl Packet {
+    pub fn left(&self) -> u64 {
+        self.recipients - self.done.unwrap_or(0).min(self.recipients)
+    }
+}
+
+/// What can be said of a message in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// A worker is sending it.
+    Active,
+    Waiting,
+    /// Not due yet.
+    Scheduled,
+    /// Only deferred recipients are left, and none is due.
+    Deferred,
+    Held,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Waiting => "waiting",
+            State::Scheduled => "scheduled",
+            State::Deferred => "deferred",
+            State::Held => "held",
+        }
+    }
+}
+
+impl Message {
+    pub fn state(&self, now: Epoch) -> State {
+        let is_early = |due: Option<Epoch>| due.is_some_and(|due| due > now);
+        if self.priority == Priority::Held {
+            State::Held
+        } else if self.workers() > 0 {
+            State::Active
+        } else if is_early(self.name.not_before()) {
+            State::Scheduled
+        } else if !self.packets.is_empty() && self.packets.iter().all(|packet| is_early(packet.name.due())) {
+            State::Deferred
+        } else {
+            State::Waiting
+        }
+    }
+
+    /// Recipients that nobody has tried to send to.
+    pub fn left(&self) -> u64 {
+        self.packets.iter().filter(|packet| packet.name.retry.is_none()).map(Packet::left).sum()
+    }
+
+    /// Recipients that wait for another try.
+    pub fn deferred(&self) -> u64 {
+        self.packets.iter().filter(|packet| packet.name.retry.is_some()).map(Packet::left).sum()
+    }
+
+    /// Workers that have one of its packets.
+    pub fn workers(&self) -> usize {
+        self.packets.iter().filter(|packet| packet.active).count()
+    }
+
+    /// When the first deferred recipients are due.
+    pub fn next_try(&self) -> Option<Epoch> {
+        self.packets.iter().filter_map(|packet| packet.name.due()).min()
+    }
+}
+
+/// As much of a message as holds the spool's own lines.
+const TOP: u64 = 2048;
+
+/// All messages, by priority, then arrival.
+pub fn take(spool: &Spool) -> Result<Vec<Message>> {
+    let mut names = Vec::new();
+    for priority in Priority::all() {
+        names.extend(spool.messages(priority)?.into_iter().map(|name| (priority, name)));
+    }
+    names.sort_by(|a, b| (a.0, a.1.id.arrival(), &a.1).cmp(&(b.0, b.1.id.arrival(), &b.1)));
+    let locked = locked_files();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let chunk = names.len().div_ceil(threads).max(1);
+    let counted: Vec<Result<Vec<Message>>> = thread::scope(|scope| {
+        let counting: Vec<_> = names
+            .chunks(chunk)
+            .map(|names| {
+                scope.spawn(|| names.iter().filter_map(|(p, name)| one(spool, *p, name, &locked).transpose()).collect())
+            })
+            .collect();
+        counting.into_iter().map(|thread| thread.join().expect("counting does not panic")).collect()
+    });
+    Ok(counted.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// One message; `None` if it is gone.
+pub fn of(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Message>> {
+    one(spool, priority, name, &locked_files())
+}
+
+fn one(spool: &Spool, priority: Priority, name: &MessageName, locked: &Locked) -> Result<Option<Message>> {
+    let Some(folder) = Folder::open(spool, priority, name)? else { return Ok(None) };
+    let Some(contents) = unless_gone(folder.contents())? else { return Ok(None) };
+    let mut message = Message {
+        priority,
+        name: name.clone(),
+        size: 0,
+        top: Vec::new(),
+        packets: Vec::with_capacity(contents.packets.len()),
+        failed: 0,
+        held: None,
+    };
+    if let Some(file) = unless_gone(folder.dir().open_read(layout::MESSAGE))? {
+        message.size = file.look()?.size;
+        message.top = file.read_part(0, TOP)?;
+    }
+    for name in contents.packets {
+        message.packets.extend(count(&folder, name, locked)?);
+    }
+    if contents.failures {
+        message.failed = failures::read(folder.dir())?.len() as u64;
+    }
+    if contents.held {
+        message.held = Note::read(folder.dir(), layout::HELD);
+    }
+    Ok(Some(message))
+}
+
+fn count(folder: &Folder, name: PacketName, locked: &Locked) -> Result<Option<Packet>> {
+    let Some(file) = unless_gone(folder.dir().open_read(&FileName::Packet(name.clone()).to_string()))? else {
+        return Ok(None);
+    };
+    let active = locked.0.contains(&file.look()?.identity);
+    let content = file.read_all(MAX_PACKET)?;
+    let status = unless_gone(folder.dir().read(&FileName::Status(name.clone()).to_string(), 64 * 1024))?;
+    let done = match status.as_deref().map(checkpoint::decode) {
+        None | Some(Ok(None)) => Some(0),
+        Some(Ok(Some(last))) => behind(&content, last.as_bytes()),
+        Some(Err(_)) => None,
+    };
+    Ok(Some(Packet { recipients: lines(&content), done, active, name }))
+}
+
+/// Lines, the last of which may lack its newline.
+fn lines(content: &[u8]) -> u64 {
+    let newlines = memchr::memchr_iter(b'\n', content).count() as u64;
+    newlines + u64::from(content.last().is_some_and(|&b| b != b'\n'))
+}
+
+/// How many lines there are up to and including that of `address`.
+fn behind(content: &[u8], address: &[u8]) -> Option<u64> {
+    memchr::memmem::find_iter(content, address)
+        .find(|&at| {
+            let end = content.get(at + address.len());
+            (at == 0 || content[at - 1] == b'\n') && matches!(end, None | Some(b'\n' | b'\t'))
+        })
+        .map(|at| lines(&content[..at]) + 1)
+}
+
+/// Files that somebody on this machine holds a lock of.
+struct Locked(HashSet<Identity>);
+
+/// From the kernel's table; empty where there is none to be read.
+fn locked_files() -> Locked {
+    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    Locked(table.lines().filter(|line| line.contains("FLOCK")).filter_map(locked_file).collect())
+}
+
+/// A line of `/proc/locks` (proc(5)): `1: FLOCK  ADVISORY  WRITE 4711 fe:01:8912 0 EOF`; device numbers are hexadecimal.
+fn locked_file(line: &str) -> Option<Identity> {
+    let mut parts = line.split_ascii_whitespace().find(|word| word.matches(':').count() == 2)?.split(':');
+    let number = |text: &str| u32::from_str_radix(text, 16).ok();
+    let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
+    Some(Identity::new(rustix::fs::makedev(major, minor), parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::Disk;
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_found_at_whole_lines_only() {
+        let content = b"xa@b.org\na@b.organic\na@b.org\t{}\nc@b.org";
+        assert_eq!(behind(content, b"a@b.org"), Some(3));
+        assert_eq!(behind(content, b"c@b.org"), Some(4));
+        assert_eq!(behind(content, b"d@b.org"), None);
+        assert_eq!(lines(content), 4);
+    }
+
+    #[test]
+    fn a_packet_that_somebody_has_is_active() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let id = "l@x.org.1.2";
+        let place = dir.path().join("distribute/4").join(id);
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(place.join("message"), "a: b\n\n").unwrap();
+        std::fs::write(place.join("recipients.mail.0001"), "a@x.org\nb@x.org\nc@x.org\n").unwrap();
+        std::fs::write(place.join("recipients.mail.0001.status"), "b@x.org\n").unwrap();
+        std::fs::write(place.join("recipients.mail.0001.r1:at9999999999"), "z@x.org\n").unwrap();
+        let look = || take(&spool).unwrap().pop().unwrap();
+        assert_eq!((look().left(), look().deferred(), look().state(Epoch(5))), (1, 1, State::Waiting));
+        let folder = spool.at("4".parse().unwrap()).open_dir(id).unwrap();
+        let packet = folder.open("recipients.mail.0001").unwrap();
+        assert!(packet.try_lock().unwrap());
+        assert_eq!((look().workers(), look().state(Epoch(5))), (1, State::Active));
+    }
+}
