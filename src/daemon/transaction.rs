@@ -48,11 +48,12 @@ impl Worker {
         }
         let mut batch: Vec<usize> = (from..to).collect();
         while !batch.is_empty() {
+            let relay = self.connection.as_ref().expect("connected before a packet is taken").relay;
             let (sorted, answered, trouble) = self.deliver(message, possession, body, &batch);
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.
             let unanswered = batch.get(answered).copied().unwrap_or(to);
             let first_again = sorted.again.first().copied().unwrap_or(to);
-            self.record(message, possession, &sorted, unanswered.min(first_again))?;
+            self.record(message, possession, &sorted, relay, unanswered.min(first_again))?;
             if let Some(end) = trouble {
                 return Err(end);
             }
@@ -179,31 +180,30 @@ impl Worker {
         clock::epoch().plus(delay.as_secs().max(1))
     }
 
-    /// Deferred and failed recipients first, then the checkpoint to index `to`.
+    /// Deferred and failed recipients first, then the checkpoint to index `to`. `relay`, of the current ones, gave the
+    /// answers; its connection may be gone by now.
     fn record(
         &mut self,
         message: &OpenMessage,
         possession: &mut Possession,
         sorted: &Sorted,
+        relay: usize,
         to: usize,
     ) -> Result<(), End> {
-        let relay = match &self.connection {
-            Some(open) => self.current.relays.get(open.relay).name().to_owned(),
-            None => String::new(),
-        };
         if !sorted.deferred.is_empty() {
             let due = self.due(possession);
             let indices: Vec<usize> = sorted.deferred.iter().map(|(index, _)| *index).collect();
             self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &indices, due))?;
         }
         if !sorted.failed.is_empty() {
+            let relay = self.current.relays.get(relay).name();
             let progress = &possession.progress;
             let (start, now) = (progress.next(), clock::epoch());
             let failed: Vec<Failure> = sorted
                 .failed
                 .iter()
                 .map(|(index, reply)| {
-                    Failure::new(progress.packet().address(*index), progress.name(), start, &relay, reply, now)
+                    Failure::new(progress.packet().address(*index), progress.name(), start, relay, reply, now)
                 })
                 .collect();
             self.until_recorded(message, || possession.fail(message, &failed))?;
