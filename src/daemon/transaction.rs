@@ -27,6 +27,8 @@ struct Sorted {
     failed: Vec<(usize, Box<Reply>)>,
     /// Taken by nobody: for the next transaction.
     again: Vec<usize>,
+    /// The relay, of the current ones, that said so. Its connection may be gone by now.
+    relay: usize,
 }
 
 impl Worker {
@@ -48,12 +50,11 @@ impl Worker {
         }
         let mut batch: Vec<usize> = (from..to).collect();
         while !batch.is_empty() {
-            let relay = self.connection.as_ref().expect("connected before a packet is taken").relay;
             let (sorted, answered, trouble) = self.deliver(message, possession, body, &batch);
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.
             let unanswered = batch.get(answered).copied().unwrap_or(to);
             let first_again = sorted.again.first().copied().unwrap_or(to);
-            self.record(message, possession, &sorted, relay, unanswered.min(first_again))?;
+            self.record(message, possession, &sorted, from, unanswered.min(first_again))?;
             if let Some(end) = trouble {
                 return Err(end);
             }
@@ -83,7 +84,7 @@ impl Worker {
         self.outcomes.clear();
         let result = open.connection.deliver(&envelope, body, &self.shared.interrupt, &mut self.outcomes);
         let took = started.elapsed();
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted { relay: open.relay, ..Sorted::default() };
         let answered = self.outcomes.len();
         for (&index, outcome) in batch.iter().zip(self.outcomes.drain(..)) {
             match outcome {
@@ -180,14 +181,14 @@ impl Worker {
         clock::epoch().plus(delay.as_secs().max(1))
     }
 
-    /// Deferred and failed recipients first, then the checkpoint to index `to`. `relay`, of the current ones, gave the
-    /// answers; its connection may be gone by now.
+    /// Deferred and failed recipients first, then the checkpoint to index `to`. The failures of all transactions that begin
+    /// with the one at index `from` are one batch, since a crash may undo them together.
     fn record(
         &mut self,
         message: &OpenMessage,
         possession: &mut Possession,
         sorted: &Sorted,
-        relay: usize,
+        from: usize,
         to: usize,
     ) -> Result<(), End> {
         if !sorted.deferred.is_empty() {
@@ -196,14 +197,14 @@ impl Worker {
             self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &indices, due))?;
         }
         if !sorted.failed.is_empty() {
-            let relay = self.current.relays.get(relay).name();
+            let relay = self.current.relays.get(sorted.relay).name();
             let progress = &possession.progress;
-            let (start, now) = (progress.next(), clock::epoch());
+            let now = clock::epoch();
             let failed: Vec<Failure> = sorted
                 .failed
                 .iter()
                 .map(|(index, reply)| {
-                    Failure::new(progress.packet().address(*index), progress.name(), start, relay, reply, now)
+                    Failure::new(progress.packet().address(*index), progress.name(), from, relay, reply, now)
                 })
                 .collect();
             self.until_recorded(message, || possession.fail(message, &failed))?;
