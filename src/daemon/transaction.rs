@@ -27,6 +27,8 @@ struct Sorted {
     failed: Vec<(usize, Box<Reply>)>,
     /// Taken by nobody: for the next transaction.
     again: Vec<usize>,
+    /// The relay, of the current ones, that said so. Its connection may be gone by now.
+    relay: usize,
 }
 
 impl Worker {
@@ -52,7 +54,7 @@ impl Worker {
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.
             let unanswered = batch.get(answered).copied().unwrap_or(to);
             let first_again = sorted.again.first().copied().unwrap_or(to);
-            self.record(message, possession, &sorted, unanswered.min(first_again))?;
+            self.record(message, possession, &sorted, from, unanswered.min(first_again))?;
             if let Some(end) = trouble {
                 return Err(end);
             }
@@ -82,7 +84,7 @@ impl Worker {
         self.outcomes.clear();
         let result = open.connection.deliver(&envelope, body, &self.shared.interrupt, &mut self.outcomes);
         let took = started.elapsed();
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted { relay: open.relay, ..Sorted::default() };
         let answered = self.outcomes.len();
         for (&index, outcome) in batch.iter().zip(self.outcomes.drain(..)) {
             match outcome {
@@ -179,31 +181,30 @@ impl Worker {
         clock::epoch().plus(delay.as_secs().max(1))
     }
 
-    /// Deferred and failed recipients first, then the checkpoint to index `to`.
+    /// Deferred and failed recipients first, then the checkpoint to index `to`. The failures of all transactions that begin
+    /// with the one at index `from` are one batch, since a crash may undo them together.
     fn record(
         &mut self,
         message: &OpenMessage,
         possession: &mut Possession,
         sorted: &Sorted,
+        from: usize,
         to: usize,
     ) -> Result<(), End> {
-        let relay = match &self.connection {
-            Some(open) => self.current.relays.get(open.relay).name().to_owned(),
-            None => String::new(),
-        };
         if !sorted.deferred.is_empty() {
             let due = self.due(possession);
             let indices: Vec<usize> = sorted.deferred.iter().map(|(index, _)| *index).collect();
             self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &indices, due))?;
         }
         if !sorted.failed.is_empty() {
+            let relay = self.current.relays.get(sorted.relay).name();
             let progress = &possession.progress;
-            let (start, now) = (progress.next(), clock::epoch());
+            let now = clock::epoch();
             let failed: Vec<Failure> = sorted
                 .failed
                 .iter()
                 .map(|(index, reply)| {
-                    Failure::new(progress.packet().address(*index), progress.name(), start, &relay, reply, now)
+                    Failure::new(progress.packet().address(*index), progress.name(), from, relay, reply, now)
                 })
                 .collect();
             self.until_recorded(message, || possession.fail(message, &failed))?;

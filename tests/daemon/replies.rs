@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use crate::support::log;
 use crate::support::relay::{Counter, Dot, Policy, Rcpt, Relay};
 use crate::support::scheduler::{Running, settings};
+use crate::support::scripted::{Act, Scripted, bye, usual};
 use crate::support::spool::{TestSpool, members, now, wait_until};
 
 #[test]
@@ -207,4 +208,28 @@ fn each_transaction_is_one_line_in_the_log_with_all_that_is_known_of_it() {
         assert!(first.contains(word), "{word}: {first}");
     }
     assert!(first.contains(&relay.url().to_string()), "{first}");
+}
+
+#[test]
+fn recipients_that_an_lmtp_relay_answered_for_before_it_went_away_are_settled() {
+    const ID: &str = "list@lmtp.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("m", 4)]);
+    let dots = Counter::default();
+    let relay = Scripted::start(move |line| match line {
+        "." if dots.next() == 0 => bye("250 2.0.0 one\r\n550 5.2.1 mailbox off"),
+        "." => Act::Say(b"250 2.0.0 three\r\n250 2.0.0 four\r\n".to_vec()),
+        line => usual(line, &["PIPELINING"]),
+    });
+    let url = format!("lmtp://{}", relay.place);
+    let running = Running::start(settings(spool.path(), url.parse().unwrap(), 1));
+    spool.wait_until_bad(ID);
+    running.stop();
+    let rcpt = |n: usize| format!("RCPT TO:<m{n:06}@example.org>");
+    let heard = relay.heard();
+    let asked: Vec<usize> = (1..=4).map(|n| heard.iter().filter(|line| **line == rcpt(n)).count()).collect();
+    assert_eq!(asked, [1, 1, 2, 2]);
+    let failures = spool.failures_in_bad(ID);
+    assert_eq!(failures.len(), 1);
+    assert_eq!((&*failures[0].recipient, &*failures[0].relay), ("m000002@example.org", &*url));
 }
