@@ -4,6 +4,7 @@
 //! command talks to a running scheduler: they all work on the spool.
 
 mod cancel;
+mod check;
 mod config;
 pub mod configuration;
 mod demo;
@@ -62,6 +63,7 @@ pub enum Command {
     Inject(inject::Inject),
     Queue(queue::Queue),
     Show(show::Show),
+    Check(check::Check),
     Requeue(requeue::Requeue),
     Hold(hold::Hold),
     Release(release::Release),
@@ -131,6 +133,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Inject(command) => command.run(&global),
         Command::Queue(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
+        Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),

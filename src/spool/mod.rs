@@ -20,6 +20,7 @@
 
 pub mod adopt;
 pub mod census;
+pub mod check;
 pub mod disk;
 pub mod draft;
 pub mod failures;
