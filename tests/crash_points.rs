@@ -218,14 +218,19 @@ fn run(workers: usize, fault: Fault) -> bool {
 
 /// Runs cases side by side (they mostly wait), for k = 1, 2, 3 … until one is past the end of the scenario.
 fn for_every_operation(workers: usize, kind: FaultKind) -> u64 {
-    let (next, over) = (AtomicU64::new(1), AtomicBool::new(false));
+    for_operations(1, 1, |at| run(workers, Fault { at, reading: false, kind }))
+}
+
+/// From `first` on, every `step`th.
+fn for_operations(first: u64, step: u64, run: impl Fn(u64) -> bool + Sync) -> u64 {
+    let (next, over) = (AtomicU64::new(first), AtomicBool::new(false));
     let deepest = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..24 {
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
-                    let at = next.fetch_add(1, Ordering::SeqCst);
-                    match run(workers, Fault { at, kind }) {
+                    let at = next.fetch_add(step, Ordering::SeqCst);
+                    match run(at) {
                         true => drop(deepest.fetch_max(at, Ordering::SeqCst)),
                         false => over.store(true, Ordering::SeqCst),
                     }
@@ -260,4 +265,14 @@ fn a_disk_operation_that_fails_once_costs_time_and_no_repeats() {
 fn a_full_disk_costs_time_and_no_repeats() {
     let deepest = for_every_operation(2, FaultKind::Fail { count: 3, errno: libc::ENOSPC });
     println!("{deepest} operations failed, three at a time");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_once_costs_time_and_no_repeats() {
+    const STEP: u64 = 4;
+    // There are many of them: each run of this test takes every fourth, another one than the run before.
+    let first = 1 + u64::from(std::process::id()) % STEP;
+    let kind = FaultKind::Fail { count: 1, errno: libc::EIO };
+    let deepest = for_operations(first, STEP, |at| run(1, Fault { at, reading: true, kind }));
+    println!("every {STEP}th of {deepest} operations failed, from the {first}th on");
 }

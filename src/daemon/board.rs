@@ -223,7 +223,15 @@ impl Board {
         inner.backlog.is_idle(key)
     }
 
-    /// Nothing of the message can be sent before `until`.
+    /// The worker that was assigned a packet of the message can't do anything with it now; nor could another one before
+    /// `until`.
+    pub fn put_off(&self, key: Key, until: Epoch) {
+        self.inner.lock().backlog.done(key);
+        self.sleep(key, until);
+    }
+
+    /// Nothing of the message can be sent before `until`. Nobody who was assigned a packet of it says so: see
+    /// [`Board::put_off`].
     pub fn sleep(&self, key: Key, until: Epoch) {
         let mut inner = self.inner.lock();
         if let Some(known) = inner.known.get_mut(&key) {

@@ -243,7 +243,7 @@ impl Worker {
             Unopened::Bad { folder, why } => self.set_message_aside(key, &folder, level, &why),
             Unopened::Disk(error) => {
                 error!(message_id = %name, "{}", error.fate("the message waits"));
-                self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
+                self.shared.board.put_off(key, now.plus(DISK_PAUSE.as_secs()));
             }
         }
         None
@@ -450,7 +450,7 @@ impl Worker {
             }
             Err(error) => {
                 error!(message_id = %id, "{why}; holding it: {error}");
-                self.shared.board.sleep(key, clock::epoch().plus(60));
+                self.shared.board.put_off(key, clock::epoch().plus(60));
             }
         }
     }
@@ -464,7 +464,7 @@ impl Worker {
             }
             Err(error) => {
                 error!(message_id = %folder.id(), "{why}; setting it aside: {}", error.fate("it waits"));
-                self.shared.board.sleep(key, now.plus(60));
+                self.shared.board.put_off(key, now.plus(60));
             }
         }
     }

@@ -41,8 +41,9 @@ pub struct Orders {
 /// What befalls the disk.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Fault {
-    /// Before which of the operations that change something, from 1.
+    /// Before which of the operations, from 1: of those that change something, or of those that don't.
     pub at: u64,
+    pub reading: bool,
     pub kind: FaultKind,
 }
 
@@ -127,15 +128,15 @@ impl Drop for Child {
 /// The disk of a child that has a fault.
 struct Mishap {
     fault: Fault,
-    changes: AtomicU64,
+    operations: AtomicU64,
 }
 
 impl Faults for Mishap {
     fn before(&self, op: Op, _: &Path, _: &OsStr) -> io::Result<()> {
-        if !op.changes() {
+        if op.changes() == self.fault.reading {
             return Ok(());
         }
-        let number = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.operations.fetch_add(1, Ordering::SeqCst) + 1;
         match self.fault.kind {
             // As a crash does, it stops all threads and runs nothing more: no destructor, no exit handler.
             FaultKind::Crash if number >= self.fault.at => unsafe { libc::_exit(CRASHED) },
@@ -154,8 +155,8 @@ pub fn be_one() {
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::DEBUG).init();
     }
-    let fault = orders.fault.unwrap_or(Fault { at: u64::MAX, kind: FaultKind::Crash });
-    let mishap = Arc::new(Mishap { fault, changes: AtomicU64::new(0) });
+    let fault = orders.fault.unwrap_or(Fault { at: u64::MAX, reading: false, kind: FaultKind::Crash });
+    let mishap = Arc::new(Mishap { fault, operations: AtomicU64::new(0) });
     let disk = Disk::with_faults(mishap.clone());
     let mut settings = super::scheduler::settings(&orders.spool, orders.relay.parse().unwrap(), orders.workers);
     settings.run.recipients_per_transaction = NonZero::new(orders.recipients_per_transaction).unwrap();
@@ -172,7 +173,7 @@ pub fn be_one() {
                     continue;
                 }
                 ["requeue", id, to] => requeue(&their_disk, &spool, id, to),
-                ["operations"] => mishap.changes.load(Ordering::SeqCst).to_string(),
+                ["operations"] => mishap.operations.load(Ordering::SeqCst).to_string(),
                 _ => panic!("no such order: {line}"),
             };
             println!("answer: {answer}");
