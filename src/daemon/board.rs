@@ -3,7 +3,7 @@
 //! The lock is held for a decision (well under a microsecond with a million messages) and never across a file, a socket
 //! or a log line. Decisions themselves are [`crate::schedule`]'s; this adds the names, the waiting and the waking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,18 @@ pub struct Board {
     inner: Mutex<Inner>,
     /// Workers without work wait here.
     work: Condvar,
+    /// Workers that can't work wait here: a packet's arrival is nothing to them.
+    relief: Condvar,
 }
 
 struct Inner {
     backlog: Backlog,
     keys: HashMap<Arc<MessageName>, Key>,
     known: HashMap<Key, Known>,
+    /// Workers that wait for work.
+    idle: usize,
+    /// Packets reserved for them, which they have not fetched yet: at most one each.
+    handed: VecDeque<Key>,
     /// Counts calls of [`Board::wake`].
     wakes: u64,
     stopping: bool,
@@ -76,8 +82,8 @@ pub enum Decision {
 impl Board {
     pub fn new() -> Board {
         let (backlog, keys, known) = (Backlog::new(), HashMap::new(), HashMap::new());
-        let inner = Inner { backlog, keys, known, wakes: 0, stopping: false };
-        Board { inner: Mutex::new(inner), work: Condvar::new() }
+        let inner = Inner { backlog, keys, known, idle: 0, handed: VecDeque::new(), wakes: 0, stopping: false };
+        Board { inner: Mutex::new(inner), work: Condvar::new(), relief: Condvar::new() }
     }
 
     /// A message was found at `level`. `true` if it is new here.
@@ -88,8 +94,7 @@ impl Board {
             if known.level != level {
                 known.level = level;
                 inner.backlog.requeued(key, level);
-                drop(inner);
-                self.work.notify_one();
+                self.hand_out(&mut inner);
             }
             return false;
         }
@@ -98,9 +103,8 @@ impl Board {
         let name = Arc::new(name);
         inner.keys.insert(name.clone(), key);
         inner.known.insert(key, Known { name, level, open: None });
-        drop(inner);
         match due {
-            None => drop(self.work.notify_one()),
+            None => self.hand_out(&mut inner),
             // All, since each worker that waits has to wait for the new time.
             Some(_) => drop(self.work.notify_all()),
         }
@@ -129,36 +133,42 @@ impl Board {
     pub fn next(&self, until: Option<Instant>) -> Next {
         let mut inner = self.inner.lock();
         let wakes = inner.wakes;
+        let mut is_over = false;
         loop {
             if inner.stopping {
                 return Next::Stop;
             }
+            // Before all else: what was handed to a waiting worker is nobody else's any more.
+            let now = clock::now();
+            if let Some(assignment) = inner.next_handed().or_else(|| inner.take(now)) {
+                return Next::Work(assignment);
+            }
             if inner.wakes != wakes {
                 return Next::Woken;
             }
-            if let Some(key) = inner.backlog.take(clock::now()) {
-                return Next::Work(inner.assignment(key));
+            if is_over {
+                return Next::Waited;
             }
             // Whoever waits, waits for the next message that becomes due by the clock as well.
-            let now = clock::now();
             let due = inner.backlog.next_due().map(|due| Instant::now() + Moment::from(due).since(now));
+            inner.idle += 1;
             match [until, due].into_iter().flatten().min() {
                 None => self.work.wait(&mut inner),
                 Some(soonest) => {
                     let timed_out = self.work.wait_until(&mut inner, soonest).timed_out();
-                    if timed_out && Some(soonest) == until {
-                        return Next::Waited;
-                    }
+                    is_over = timed_out && Some(soonest) == until;
                 }
             }
+            inner.idle -= 1;
         }
     }
 
-    /// Waits until `until`, or until work or a stop may have come. For workers that have no relay to work with.
+    /// Waits until `until`, a wake or a stop. For workers that can do nothing with work: without a relay, or a disk. `true`:
+    /// a stop.
     pub fn pause(&self, until: Instant) -> bool {
         let mut inner = self.inner.lock();
         if !inner.stopping {
-            self.work.wait_until(&mut inner, until);
+            self.relief.wait_until(&mut inner, until);
         }
         inner.stopping
     }
@@ -169,12 +179,7 @@ impl Board {
         let Some(known) = inner.known.get_mut(&key) else { return };
         known.open = Some(open.clone());
         inner.backlog.opened(key, ready);
-        drop(inner);
-        for _ in 0..ready.min(64) {
-            if !self.work.notify_one() {
-                break;
-            }
-        }
+        self.hand_out(&mut inner);
     }
 
     /// The message was found elsewhere by the worker that is on it.
@@ -185,6 +190,18 @@ impl Board {
         {
             known.level = level;
             inner.backlog.requeued(key, level);
+        }
+    }
+
+    /// Gives packets to the workers that wait, right now: a packet that an idle worker is about to take must not make a busy
+    /// one give way as well.
+    fn hand_out(&self, inner: &mut Inner) {
+        let now = clock::now();
+        while inner.handed.len() < inner.idle
+            && let Some(key) = inner.backlog.take(now)
+        {
+            inner.handed.push_back(key);
+            self.work.notify_one();
         }
     }
 
@@ -203,7 +220,7 @@ impl Board {
             Boundary::Continue => Decision::GoOn,
             Boundary::Gone => Decision::Gone,
             Boundary::Yield(preemption) => {
-                let to = inner.assignment(preemption.to);
+                let to = inner.assignment(preemption.to).expect("what the backlog hands out is known");
                 Decision::Yield { to, waited: preemption.waited, from: preemption.from }
             }
         }
@@ -211,8 +228,9 @@ impl Board {
 
     /// The worker's packet is not finished and may be taken by anybody.
     pub fn give_back(&self, key: Key) {
-        self.inner.lock().backlog.give_back(key);
-        self.work.notify_one();
+        let mut inner = self.inner.lock();
+        inner.backlog.give_back(key);
+        self.hand_out(&mut inner);
     }
 
     /// The worker's packet has ended here. `true`: it was the last that anybody works on or waits for, so the caller
@@ -251,19 +269,37 @@ impl Board {
     pub fn wake(&self) {
         self.inner.lock().wakes += 1;
         self.work.notify_all();
+        self.relief.notify_all();
     }
 
     /// Nobody gets work any more.
     pub fn stop(&self) {
         self.inner.lock().stopping = true;
         self.work.notify_all();
+        self.relief.notify_all();
     }
 }
 
 impl Inner {
-    fn assignment(&self, key: Key) -> Assignment {
-        let known = &self.known[&key];
-        Assignment { key, name: known.name.clone(), level: known.level, open: known.open.clone() }
+    fn take(&mut self, now: Moment) -> Option<Assignment> {
+        let key = self.backlog.take(now)?;
+        self.assignment(key)
+    }
+
+    fn next_handed(&mut self) -> Option<Assignment> {
+        // A message may be forgotten between being handed out and being fetched.
+        while let Some(key) = self.handed.pop_front() {
+            if let Some(assignment) = self.assignment(key) {
+                return Some(assignment);
+            }
+        }
+        None
+    }
+
+    /// `None` if the message was forgotten.
+    fn assignment(&self, key: Key) -> Option<Assignment> {
+        let known = self.known.get(&key)?;
+        Some(Assignment { key, name: known.name.clone(), level: known.level, open: known.open.clone() })
     }
 
     fn forget(&mut self, key: Key) {
