@@ -304,14 +304,11 @@ fn an_answer_too_many_is_not_taken_for_the_answer_to_the_dot() {
 /// The rules of a transaction without any wire: who gets which outcome, from the codes alone.
 fn by_the_book(mail: u16, rcpts: &[u16], data: u16, dot: u16) -> Vec<Outcome> {
     let refusal = |code| if code / 100 == 5 { failed(code, "text") } else { deferred(code, "text") };
-    let mut taken = 0;
-    let outcomes = rcpts.iter().map(|&code| match code {
+    let outcomes = rcpts.iter().enumerate().map(|(i, &code)| match code {
         _ if mail != 250 => refusal(mail),
-        250 => {
-            taken += 1;
-            [data, dot].into_iter().find(|code| *code >= 400).map_or(Outcome::Sent, refusal)
-        }
-        452 | 552 if taken > 0 => Outcome::TooMany,
+        250 => [data, dot].into_iter().find(|code| *code >= 400).map_or(Outcome::Sent, refusal),
+        // Too many is what comes behind those that were taken; a relay that takes one more meant this recipient.
+        452 | 552 if rcpts[..i].contains(&250) && !rcpts[i..].contains(&250) => Outcome::TooMany,
         452 | 552 => deferred(code, "text"),
         code => refusal(code),
     });
