@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::child::{self, Child, Orders};
+use support::program::Program;
 use support::spool::{TestSpool, members, wait_until};
 use sympa_dist::deliver::sink::{Delivery, Sink, SinkOptions};
 
@@ -43,8 +43,10 @@ fn sink(delay: Duration) -> Sink {
     Sink::start(SinkOptions { record: true, delay, ..SinkOptions::default() }).unwrap()
 }
 
-fn orders(spool: &TestSpool, sink: &Sink) -> Orders {
-    Orders { recipients_per_transaction: TRANSACTION, ..Orders::new(spool.path(), sink.url(), WORKERS) }
+fn start(spool: &TestSpool, sink: &Sink) -> Program {
+    let (relay, workers, transaction) = (sink.url().to_string(), WORKERS.to_string(), TRANSACTION.to_string());
+    let arguments = ["--relay", &relay, "--workers", &workers, "--recipients-per-transaction", &transaction];
+    Program::run(spool.path(), &arguments)
 }
 
 /// Who got the message in one life, by the transactions of each connection.
@@ -54,11 +56,6 @@ fn by_connection(deliveries: &[Delivery]) -> HashMap<u64, Vec<&Delivery>> {
         connections.entry(delivery.connection).or_default().push(delivery);
     }
     connections
-}
-
-#[test]
-fn this_program_is_its_own_child_process() {
-    child::be_one();
 }
 
 #[test]
@@ -74,7 +71,7 @@ fn killed_a_hundred_times_it_skips_nobody_and_repeats_only_what_was_in_flight() 
         assert!(!spool.is_empty(), "it was done after {} kills", lives.len());
         // Answers take a while, so that most kills meet transactions in flight.
         let sink = sink(Duration::from_millis(4));
-        let mut child = Child::start(&orders(&spool, &sink));
+        let mut program = start(&spool, &sink);
         if random.below(5) == 0 {
             // Perhaps while it starts.
             thread::sleep(Duration::from_micros(random.below(30_000)));
@@ -83,13 +80,13 @@ fn killed_a_hundred_times_it_skips_nobody_and_repeats_only_what_was_in_flight() 
             wait_until("transactions", || sink.transactions() >= wanted, || format!("{:?}", child_state(&spool)));
             thread::sleep(Duration::from_micros(random.below(6_000)));
         }
-        child.kill();
+        program.kill();
         lives.push(sink.stop());
     }
     let last = sink(Duration::ZERO);
-    let mut child = Child::start(&orders(&spool, &last));
+    let mut program = start(&spool, &last);
     spool.wait_until_empty();
-    assert!(child.stop().success());
+    assert!(program.stop().success());
     lives.push(last.stop());
 
     let mut copies: HashMap<&str, usize> = HashMap::new();
@@ -145,7 +142,7 @@ fn two_schedulers_on_one_spool_share_the_work_and_nobody_gets_anything_twice() {
     let packets: Vec<Vec<String>> = everybody.chunks(250).map(<[String]>::to_vec).collect();
     spool.put_packets("7", "big@lists.example.org.1700000000.1", &packets);
     let sinks = [sink(Duration::from_millis(5)), sink(Duration::from_millis(5))];
-    let mut children: Vec<Child> = sinks.iter().map(|sink| Child::start(&orders(&spool, sink))).collect();
+    let mut programs: Vec<Program> = sinks.iter().map(|sink| start(&spool, sink)).collect();
     wait_until("both work", || sinks.iter().all(|sink| sink.transactions() > 0), || format!("{:?}", spool.waiting()));
     let mut all = everybody;
     for n in 1..=10 {
@@ -161,8 +158,8 @@ fn two_schedulers_on_one_spool_share_the_work_and_nobody_gets_anything_twice() {
     let started = Instant::now();
     spool.wait_until_empty();
     println!("emptied {:?} after the last urgent message", started.elapsed());
-    for child in &mut children {
-        assert!(child.stop().success());
+    for program in &mut programs {
+        assert!(program.stop().success());
     }
     let deliveries: Vec<Vec<Delivery>> = sinks.into_iter().map(Sink::stop).collect();
     assert!(deliveries.iter().all(|one| !one.is_empty()));

@@ -1,0 +1,48 @@
+//! The built binary, `sympa-dist run`, as an operator starts it.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running scheduler. Dropped, it is killed.
+pub struct Program(Child);
+
+impl Program {
+    /// Starts it on `spool`, with further arguments of `run`. Its log goes nowhere.
+    pub fn run(spool: &Path, arguments: &[&str]) -> Program {
+        let program = Command::new(env!("CARGO_BIN_EXE_sympa-dist"))
+            .args(["--log-level", "error", "--spool"])
+            .arg(spool)
+            .arg("run")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Program(program)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.0.id().cast_signed()).expect("a process has an id");
+        kill_process(pid, signal).expect("it has not been waited for");
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.0.kill().expect("SIGKILL");
+        self.0.wait().unwrap()
+    }
+
+    /// TERM, and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
