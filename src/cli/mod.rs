@@ -151,13 +151,18 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 fn complain(text: &str, code: u8) -> ExitCode {
+    say(text);
+    ExitCode::from(code)
+}
+
+/// On standard error.
+fn say(text: &str) {
     use std::io::Write;
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
         // Nobody is left to be told that nobody can be told.
         let _ = writeln!(stderr, "sympa-dist: {line}");
     }
-    ExitCode::from(code)
 }
 
 impl Global {

@@ -42,8 +42,6 @@ pub enum BadAddress {
     Local,
     #[error("not a valid domain")]
     Domain,
-    #[error("its fields, behind the TAB, are not a JSON object")]
-    Fields,
 }
 
 impl Address {
