@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn command_into(&self, spool: &Path, more: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sympa-dist"));
+        let mut command = support::program::command();
         command.current_dir(self.files.path()).arg("--spool").arg(spool).arg("inject").args(more.split(' '));
         command
     }

@@ -5,13 +5,22 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The binary, without what the environment of whoever runs the tests says about its configuration.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sympa-dist"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SYMPA_DIST_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A running scheduler. Dropped, it is killed.
 pub struct Program(Child);
 
 impl Program {
     /// Starts it on `spool`, with further arguments of `run`. Its log goes nowhere.
     pub fn run(spool: &Path, arguments: &[&str]) -> Program {
-        let program = Command::new(env!("CARGO_BIN_EXE_sympa-dist"))
+        let program = command()
             .args(["--log-level", "error", "--spool"])
             .arg(spool)
             .arg("run")
