@@ -15,7 +15,7 @@ fn a_transaction_says_what_it_must_and_no_more() {
         let relay = Scripted::start(|line| usual(line, capabilities));
         let mut connection = connect(&settings("smtp", &relay.place)).unwrap();
         let (result, outcomes) = try_deliver(&mut *connection, THREE, &hello());
-        assert_eq!(result, Ok(Receipt { reply: Reply::new(250, "2.0.0 queued") }));
+        assert_eq!(result, Ok(Receipt { reply: Reply::new(250, "2.0.0 queued"), about_all: true }));
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Sent, Outcome::Sent]);
         assert!(!connection.is_stale());
         let (_, outcomes) = try_deliver(&mut *connection, &THREE[..1], &hello());

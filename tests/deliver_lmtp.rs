@@ -23,7 +23,7 @@ fn an_lmtp_store_answers_for_each_recipient() {
         let mut connection = connect(&settings("lmtp", &store.place)).unwrap();
         let recipients = ["a@example.org", "b@example.org", "c@example.org", "d@example.org"];
         let (result, outcomes) = try_deliver(&mut *connection, &recipients, &hello());
-        assert_eq!(result, Ok(Receipt { reply: Reply::new(250, "2.1.5 a") }));
+        assert_eq!(result, Ok(Receipt { reply: Reply::new(250, "2.1.5 a"), about_all: false }));
         assert_eq!(
             outcomes,
             [Outcome::Sent, failed(550, "5.1.1 no"), deferred(452, "4.2.2 full"), failed(550, "5.2.1 off")]

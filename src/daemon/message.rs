@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -19,6 +20,8 @@ pub struct OpenMessage {
     pub sender: ReversePath,
     /// When it came: what retries expire by.
     pub arrival: Epoch,
+    /// A worker has held it. Whoever comes to the same end later must not hold it again: it may have been released.
+    pub held: AtomicBool,
     deck: Mutex<Deck>,
     bodies: Mutex<HashMap<Mode, Arc<Body>>>,
     pub latest_failures: Mutex<LatestFailures>,
@@ -81,6 +84,7 @@ impl OpenMessage {
             // the doubt.
             arrival: folder.id().arrival().max(modified),
             folder,
+            held: AtomicBool::new(false),
             deck: Mutex::new(Deck { waiting, taken: HashSet::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
             latest_failures: Mutex::default(),

@@ -6,6 +6,7 @@
 
 use crate::claim::{Attempt, Claim, Claims};
 use crate::mail::{Epoch, PacketName};
+use crate::spool::deferral::Deferral;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::Failure;
 use crate::spool::layout::FileName;
@@ -103,7 +104,7 @@ impl Possession {
         &mut self,
         claims: &dyn Claims,
         message: &OpenMessage,
-        recipients: &[usize],
+        recipients: &[(usize, Deferral)],
         due: Epoch,
     ) -> Result<(), DiskError> {
         if !self.progress.has_retry() {

@@ -14,6 +14,8 @@ pub struct Settings {
     pub spool: PathBuf,
     pub run: RunSettings,
     pub retry: RetrySettings,
+    pub breaker: BreakerSettings,
+    pub guard: GuardSettings,
     pub inject: InjectSettings,
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
@@ -30,6 +32,30 @@ pub struct RunSettings {
     pub shutdown_grace: Duration,
     /// How often every directory is listed, whatever inotify says.
     pub rescan: Duration,
+    pub on_uncertain: OnUncertain,
+}
+
+/// What becomes of recipients whose transaction ended behind the final dot without an answer (RFC 1047).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnUncertain {
+    /// They are sent to again: nobody is skipped, some may get the message twice.
+    Resend,
+    /// They count as sent: nobody gets it twice, some may not get it.
+    Skip,
+}
+
+/// How long a relay in trouble is left alone: the time doubles from the first to the longest pause.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerSettings {
+    pub first_pause: Duration,
+    pub longest_pause: Duration,
+}
+
+/// When to believe in a mistake rather than in refusals.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardSettings {
+    /// So many transactions in a row in which everything was refused for good hold the message; 0: never.
+    pub transactions: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +101,10 @@ impl Default for Settings {
                 checkpoint_sync: Sync::Data,
                 shutdown_grace: Duration::from_secs(30),
                 rescan: Duration::from_secs(60),
+                on_uncertain: OnUncertain::Resend,
             },
+            breaker: BreakerSettings { first_pause: Duration::from_secs(1), longest_pause: Duration::from_secs(60) },
+            guard: GuardSettings { transactions: 3 },
             retry: RetrySettings { schedule, expire: Duration::from_secs(5 * 24 * 60 * MINUTE) },
             inject: InjectSettings { packet_size: count(1000), priority: "5".parse().expect("5 is a priority") },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],

@@ -1,18 +1,21 @@
 //! What all threads of one scheduler share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::claim::Claims;
-use crate::deliver::{self, Interrupt, Relay};
-use crate::mail::PacketName;
+use crate::deliver::{self, Interrupt, Limits, Relay};
+use crate::mail::{MessageId, PacketName};
 use crate::spool::Spool;
 
 use super::board::Board;
 use super::message::OpenMessage;
 use super::relays::Relays;
 use super::settings::Settings;
+use super::transaction::Suspicion;
 
 /// See the module.
 pub struct Shared {
@@ -22,6 +25,8 @@ pub struct Shared {
     pub interrupt: Interrupt,
     /// One a worker, for what a second TERM has to say.
     pub in_flight: Vec<Mutex<Option<InFlight>>>,
+    /// Recipients of which nobody knows whether they got the message, since the start.
+    pub uncertain_recipients: AtomicU64,
     /// Transactions that a stop left without a known, or without a recorded, end.
     pub uncertain: Mutex<Vec<String>>,
     current: RwLock<Arc<Current>>,
@@ -30,7 +35,9 @@ pub struct Shared {
 /// The settings in force, and what is made of them. Replaced as a whole by a reload.
 pub struct Current {
     pub settings: Settings,
-    pub relays: Relays,
+    pub relays: Arc<Relays>,
+    /// Messages of which everything was refused lately, for the mistake guard.
+    pub suspicions: Mutex<HashMap<MessageId, Suspicion>>,
 }
 
 /// The recipients that a worker is sending to.
@@ -44,17 +51,22 @@ pub struct InFlight {
 
 impl Current {
     pub fn new(settings: Settings) -> Result<Current, deliver::SetupError> {
-        let relays: Vec<Arc<dyn Relay>> =
-            settings.relays.iter().map(|relay| relay.build()).collect::<Result<_, _>>()?;
-        Ok(Current { settings, relays: Relays::new(relays) })
+        let relays: Vec<(Arc<dyn Relay>, Limits)> = settings
+            .relays
+            .iter()
+            .map(|relay| Ok((relay.build()?, relay.limits)))
+            .collect::<Result<_, deliver::SetupError>>()?;
+        let relays = Arc::new(Relays::new(relays, settings.breaker, settings.run.workers.get()));
+        Ok(Current { settings, relays, suspicions: Mutex::default() })
     }
 }
 
 impl Shared {
     pub fn new(spool: Spool, board: Board, claims: Box<dyn Claims>, interrupt: Interrupt, current: Current) -> Shared {
         let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
-        let (uncertain, current) = (Mutex::default(), RwLock::new(Arc::new(current)));
-        Shared { spool, board, claims, interrupt, in_flight, uncertain, current }
+        let (uncertain, uncertain_recipients) = (Mutex::default(), AtomicU64::new(0));
+        let current = RwLock::new(Arc::new(current));
+        Shared { spool, board, claims, interrupt, in_flight, uncertain_recipients, uncertain, current }
     }
 
     /// What this worker has in flight will be sent again after the stop that is under way.

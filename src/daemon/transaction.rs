@@ -4,12 +4,14 @@
 //! final dot and before the checkpoint repeats this transaction; one that the relay answered only in part (LMTP) is
 //! recorded as far as it was answered.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::deliver::Trouble;
+use crate::deliver::{Proceed, Refusals, Trouble};
 use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply};
+use crate::spool::deferral::Deferral;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::Failure;
 use crate::spool::layout::FileName;
@@ -17,7 +19,9 @@ use crate::spool::layout::FileName;
 use super::clock;
 use super::message::OpenMessage;
 use super::possession::Possession;
-use super::worker::{DISK_PAUSE, End, Worker};
+use super::relays;
+use super::settings::OnUncertain;
+use super::worker::{AFTER_REFUSAL, DISK_PAUSE, End, Worker};
 
 /// Recipients' outcomes of one transaction, by what has to be done about them. Indices are into the packet.
 #[derive(Default)]
@@ -31,6 +35,64 @@ struct Sorted {
     relay: usize,
 }
 
+/// What came of one transaction.
+struct Delivered {
+    sorted: Sorted,
+    /// How many of the batch have an outcome.
+    answered: usize,
+    /// What ended it early.
+    trouble: Option<End>,
+    /// The relay's answer was no recipient's.
+    about_all: bool,
+}
+
+/// Refusals that may be a mistake: of a packet's transactions in a row, in which nobody was taken, for reasons that were
+/// no recipient's. They are on no record yet, and the checkpoint has not passed them: they are believed once the relay
+/// takes anybody, and forgotten with this value.
+#[derive(Default)]
+pub(super) struct Suspected {
+    failed: Vec<(usize, Box<Reply>)>,
+    /// Index behind the last of them.
+    to: usize,
+    relay: usize,
+}
+
+/// What is kept of a message whose transactions are refused, from packet to packet.
+pub struct Suspicion {
+    relay: usize,
+    /// The relay's, when this began.
+    successes: u64,
+    /// Transactions in a row that it refused as a whole.
+    refusals: u32,
+}
+
+/// What is made of a transaction that was refused as a whole, or recipient by recipient for no recipient's reason.
+enum Verdict {
+    /// It may be a mistake: nothing is recorded, the next transaction will tell.
+    Suspect,
+    /// The relay takes others: the refusals are meant.
+    Believe,
+    /// A mistake, of somebody's.
+    Hold,
+}
+
+impl Sorted {
+    fn nobody_was_taken_for_no_recipients_reason(&self) -> bool {
+        self.sent == 0
+            && self.again.is_empty()
+            && self.deferred.is_empty()
+            && !self.failed.is_empty()
+            && !self.failed.iter().any(|(_, reply)| relays::is_about_the_mailbox(reply))
+    }
+
+    /// The answer that asks for less, if nobody was taken and all were told so.
+    fn asks_for_less(&self) -> Option<&Reply> {
+        let idle = self.sent == 0 && self.failed.is_empty() && self.again.is_empty();
+        let all = idle && self.deferred.iter().all(|(_, reply)| relays::asks_for_less(reply));
+        self.deferred.first().filter(|_| all).map(|(_, reply)| &**reply)
+    }
+}
+
 impl Worker {
     /// Sends the packet's next recipients and records their outcomes.
     ///
@@ -41,20 +103,51 @@ impl Worker {
         message: &OpenMessage,
         possession: &mut Possession,
         body: &Body,
+        suspected: &mut Suspected,
     ) -> Result<(), End> {
-        let from = possession.progress.next();
-        let limit = self.current.settings.run.recipients_per_transaction.get();
-        let to = (from + limit).min(possession.progress.packet().len());
+        let relay = self.connection.as_ref().expect("connected before a transaction").relay();
+        let (next, end) = (possession.progress.next(), possession.progress.packet().len());
+        if suspected.to == end {
+            // Nothing is left to ask about. Others may show meanwhile that the relay works.
+            return Err(End::Later);
+        }
+        if suspected.relay != relay {
+            *suspected = Suspected::default();
+        }
+        let from = next.max(suspected.to);
+        let wanted = self.current.settings.run.recipients_per_transaction.get();
+        let to = (from + self.current.relays.recipients(relay, wanted, Instant::now())).min(end);
         if let Some(in_flight) = &mut *self.shared.in_flight[self.index].lock() {
             (in_flight.from, in_flight.to) = (from, to);
         }
         let mut batch: Vec<usize> = (from..to).collect();
         while !batch.is_empty() {
-            let (sorted, answered, trouble) = self.deliver(message, possession, body, &batch);
+            let Delivered { mut sorted, answered, trouble, about_all } =
+                self.deliver(message, possession, body, &batch);
+            if sorted.sent == 0 {
+                self.until_recorded(message, || possession.progress.take_back_intent())?;
+            }
+            if answered == 0 {
+                return trouble.map_or(Ok(()), Err);
+            }
+            if sorted.nobody_was_taken_for_no_recipients_reason() {
+                match self.judge(message, &sorted, about_all) {
+                    Verdict::Suspect => {
+                        suspected.relay = sorted.relay;
+                        suspected.failed.append(&mut sorted.failed);
+                        suspected.to = to;
+                        return trouble.map_or(Ok(()), Err);
+                    }
+                    Verdict::Hold => return Err(End::Hold(self.refusal(&sorted))),
+                    Verdict::Believe => {}
+                }
+            }
+            sorted.failed.splice(0..0, std::mem::take(suspected).failed);
+            self.expire(message, &mut sorted, possession);
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.
             let unanswered = batch.get(answered).copied().unwrap_or(to);
             let first_again = sorted.again.first().copied().unwrap_or(to);
-            self.record(message, possession, &sorted, from, unanswered.min(first_again))?;
+            self.record(message, possession, &sorted, next, unanswered.min(first_again))?;
             if let Some(end) = trouble {
                 return Err(end);
             }
@@ -68,24 +161,83 @@ impl Worker {
         Ok(())
     }
 
-    /// One transaction on the wire. Gives the outcomes, for how many of `batch` there is one, and what ended it early.
+    /// The mistake guard. A relay that refuses everything for good is more likely misconfigured than right.
+    fn judge(&self, message: &OpenMessage, sorted: &Sorted, about_all: bool) -> Verdict {
+        let limit = self.current.settings.guard.transactions;
+        if limit == 0 {
+            return Verdict::Believe;
+        }
+        let relays = &self.current.relays;
+        let in_a_row = relays.refuses(sorted.relay, Instant::now());
+        let successes = relays.successes(sorted.relay);
+        let id = message.folder.id();
+        let mut suspicions = self.current.suspicions.lock();
+        let fresh = Suspicion { relay: sorted.relay, successes, refusals: 0 };
+        let suspicion = suspicions.entry(id.clone()).or_insert(fresh);
+        if suspicion.relay != sorted.relay {
+            *suspicion = Suspicion { relay: sorted.relay, successes, refusals: 0 };
+        }
+        suspicion.refusals += u32::from(about_all);
+        let verdict = if in_a_row >= limit || suspicion.refusals >= limit {
+            Verdict::Hold
+        } else if !about_all && successes > suspicion.successes {
+            // Other messages' success excuses refusals of recipients, and not one of the message itself.
+            Verdict::Believe
+        } else {
+            return Verdict::Suspect;
+        };
+        suspicions.remove(id);
+        verdict
+    }
+
+    fn refusal(&self, sorted: &Sorted) -> String {
+        let relay = self.current.relays.get(sorted.relay).name();
+        let reply = sorted.failed.last().map_or(String::new(), |(_, reply)| reply.to_string());
+        format!(
+            "{relay} refuses everything for good, most recently with: {reply}; nobody of these transactions was failed"
+        )
+    }
+
+    /// One transaction on the wire.
     fn deliver(
         &mut self,
         message: &OpenMessage,
-        possession: &Possession,
+        possession: &mut Possession,
         body: &Body,
         batch: &[usize],
-    ) -> (Sorted, usize, Option<End>) {
-        let packet = possession.progress.packet();
+    ) -> Delivered {
+        let open = self.connection.as_mut().expect("connected before a packet is taken");
+        let relay = open.relay();
+        // An intent can name the checkpoint's next recipients, and nobody else.
+        let intends = self.current.settings.run.on_uncertain == OnUncertain::Skip
+            && batch[0] == possession.progress.next()
+            && batch.len() == batch[batch.len() - 1] + 1 - batch[0];
+        let (mut intent, mut no_intent) = (false, None);
+        let packet = possession.progress.packet_shared();
         let recipients: Vec<&str> = batch.iter().map(|&index| packet.address(index)).collect();
         let envelope = Envelope { sender: &message.sender, recipients: &recipients };
-        let open = self.connection.as_mut().expect("connected before a packet is taken");
         let started = Instant::now();
         self.outcomes.clear();
-        let result = open.connection.deliver(&envelope, body, &self.shared.interrupt, &mut self.outcomes);
+        let mut before_dot = |refusals| {
+            if !intends || refusals == Refusals::Some {
+                return Proceed::Yes;
+            }
+            match possession.progress.intend(&message.folder, batch.len()) {
+                Ok(()) => {
+                    intent = true;
+                    Proceed::Yes
+                }
+                Err(error) => {
+                    no_intent = Some(error);
+                    Proceed::No
+                }
+            }
+        };
+        let interrupt = &self.shared.interrupt;
+        let result = open.connection.deliver_with(&envelope, body, interrupt, &mut before_dot, &mut self.outcomes);
         let took = started.elapsed();
-        let mut sorted = Sorted { relay: open.relay, ..Sorted::default() };
-        let answered = self.outcomes.len();
+        let mut sorted = Sorted { relay, ..Sorted::default() };
+        let mut answered = self.outcomes.len();
         for (&index, outcome) in batch.iter().zip(self.outcomes.drain(..)) {
             match outcome {
                 Outcome::Sent => sorted.sent += 1,
@@ -94,21 +246,51 @@ impl Worker {
                 Outcome::TooMany => sorted.again.push(index),
             }
         }
-        open.transactions += u64::from(result.is_ok());
-        let (first, relay, setup) = (open.transactions == 1, open.relay, open.setup);
-        self.expire(message, &mut sorted, possession);
-        let trouble = match result {
+        let is_first = open.transactions == 0;
+        let (mut trouble, mut about_all) = (None, false);
+        match result {
             Ok(receipt) => {
-                if first {
-                    self.relay_works(relay);
-                }
-                let setup = if first { setup } else { Duration::ZERO };
+                open.transactions += 1;
+                let setup = if is_first { open.setup } else { Duration::ZERO };
+                about_all = receipt.about_all;
+                self.learn(message, &sorted, batch.len(), about_all);
                 self.tell(message, possession, &sorted, &receipt.reply, took, setup);
-                None
             }
-            Err(trouble) => Some(self.trouble(message, possession, trouble, &recipients[answered..])),
-        };
-        (sorted, answered, trouble)
+            Err(Trouble::Uncertain { .. }) if intent && answered == 0 => {
+                answered = batch.len();
+                sorted.sent = batch.len();
+                trouble =
+                    Some(self.trouble(message, possession, result.expect_err("seen"), &recipients, "count as sent"));
+            }
+            Err(Trouble::Interrupted { .. }) if no_intent.is_some() => {
+                let error = no_intent.take().expect("seen");
+                error!(message_id = %message.folder.id(), "{}", error.fate("the packet waits; nobody got the message"));
+                self.connection = None;
+                let stops = self.shared.board.pause(Instant::now() + DISK_PAUSE);
+                trouble = Some(if stops { End::Stopped } else { End::Relay });
+            }
+            Err(error) => {
+                trouble = Some(self.trouble(message, possession, error, &recipients[answered..], "are sent to again"));
+            }
+        }
+        Delivered { sorted, answered, trouble, about_all }
+    }
+
+    /// What an orderly transaction says about the relay.
+    fn learn(&self, message: &OpenMessage, sorted: &Sorted, asked: usize, about_all: bool) {
+        let relays = &self.current.relays;
+        if sorted.sent > 0 {
+            self.current.suspicions.lock().remove(message.folder.id());
+            self.relay_takes_mail(sorted.relay);
+        } else {
+            self.relay_works(sorted.relay);
+        }
+        if let Some(reply) = sorted.asks_for_less() {
+            self.relay_asks_for_less(sorted.relay, about_all, reply);
+        }
+        if !sorted.again.is_empty() {
+            relays.takes_at_most(sorted.relay, asked - sorted.again.len(), Instant::now());
+        }
     }
 
     /// What a transaction that came to nothing means for this worker.
@@ -118,39 +300,46 @@ impl Worker {
         possession: &Possession,
         trouble: Trouble,
         unanswered: &[&str],
+        fate: &str,
     ) -> End {
         let open = self.connection.take().expect("a transaction was on it");
+        let relay = open.relay();
         match trouble {
-            Trouble::Unavailable { .. } if open.transactions > 0 => {
-                // It worked until now: relays end connections for reasons of their own (age, number of transactions).
-                // A new one tells whether the relay is in trouble.
-                info!(
-                    relay = self.current.relays.get(open.relay).name(),
-                    "connection lost: {trouble}; a new one is tried"
-                );
-                End::Relay
-            }
             Trouble::Unavailable { .. } => {
-                self.relay_fails(open.relay, &trouble);
+                if self.relay_is_busy(relay, &trouble) {
+                    drop(open);
+                    return match self.shared.board.pause(Instant::now() + AFTER_REFUSAL) {
+                        true => End::Stopped,
+                        false => End::Relay,
+                    };
+                }
+                if open.transactions > 0 {
+                    // It worked until now: relays end connections for reasons of their own (age, number of transactions).
+                    // A new one tells whether the relay is in trouble.
+                    let relay = self.current.relays.get(relay).name();
+                    info!(relay, "connection lost: {trouble}; a new one is tried");
+                } else {
+                    self.relay_fails(relay, &trouble);
+                }
                 End::Relay
             }
             Trouble::Uncertain { .. } => {
+                let count = unanswered.len() as u64;
+                let uncertain_total = self.shared.uncertain_recipients.fetch_add(count, Ordering::Relaxed) + count;
                 warn!(
                     message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
-                    recipients = unanswered.join(" "), "uncertain: {trouble}; these recipients are sent to again"
+                    recipients = unanswered.join(" "), uncertain_total, "uncertain: {trouble}; these recipients {fate}"
                 );
                 if self.shared.interrupt.is_raised() {
                     // The grace is over; that is no fault of the relay's.
                     self.shared.leaves_uncertain(self.index);
                     return End::Stopped;
                 }
-                self.relay_fails(open.relay, &trouble);
+                self.relay_fails(relay, &trouble);
                 End::Relay
             }
-            Trouble::Unfit { .. } => {
-                // Nothing is wrong with the connection, but it is in an unknown state.
-                End::Unfit(trouble.to_string())
-            }
+            // Nothing is wrong with the connection, but it is in an unknown state.
+            Trouble::Unfit { .. } => End::Hold(trouble.to_string()),
             Trouble::Interrupted { .. } => End::Stopped,
         }
     }
@@ -178,7 +367,8 @@ impl Worker {
         let schedule = &self.current.settings.retry.schedule;
         let generation = usize::from(possession.progress.name().generation());
         let delay = schedule.get(generation).or(schedule.last()).copied().unwrap_or(Duration::from_secs(300));
-        clock::epoch().plus(delay.as_secs().max(1))
+        // Up to a quarter later: packets that were deferred together need not come back together.
+        clock::epoch().plus(delay.mul_f64(1.0 + 0.25 * relays::jitter()).as_secs().max(1))
     }
 
     /// Deferred and failed recipients first, then the checkpoint to index `to`. The failures of all transactions that begin
@@ -191,13 +381,20 @@ impl Worker {
         from: usize,
         to: usize,
     ) -> Result<(), End> {
+        let relay = self.current.relays.get(sorted.relay).name();
+        for (status, recipients) in [("deferred", &sorted.deferred), ("failed", &sorted.failed)] {
+            for (index, reply) in recipients {
+                let to = possession.progress.packet().address(*index);
+                info!(message_id = %message.folder.id(), to, relay, status, reply = %reply, "recipient");
+            }
+        }
         if !sorted.deferred.is_empty() {
-            let due = self.due(possession);
-            let indices: Vec<usize> = sorted.deferred.iter().map(|(index, _)| *index).collect();
-            self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &indices, due))?;
+            let (due, now) = (self.due(possession), clock::epoch());
+            let deferred: Vec<(usize, Deferral)> =
+                sorted.deferred.iter().map(|(index, reply)| (*index, Deferral::new(relay, reply, now))).collect();
+            self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &deferred, due))?;
         }
         if !sorted.failed.is_empty() {
-            let relay = self.current.relays.get(sorted.relay).name();
             let progress = &possession.progress;
             let now = clock::epoch();
             let failed: Vec<Failure> = sorted
@@ -262,7 +459,7 @@ impl Worker {
         info!(
             message_id = %message.folder.id(),
             packet = %FileName::Packet(possession.progress.name().clone()),
-            relay = self.current.relays.get(open.relay).name(),
+            relay = self.current.relays.get(open.relay()).name(),
             conn_use = open.transactions,
             taken = sorted.sent,
             deferred = sorted.deferred.len(),
@@ -271,11 +468,5 @@ impl Worker {
             reply = %reply,
             "transaction"
         );
-        for (index, reply) in &sorted.deferred {
-            info!(message_id = %message.folder.id(), to = possession.progress.packet().address(*index), status = "deferred", reply = %reply, "recipient");
-        }
-        for (index, reply) in &sorted.failed {
-            info!(message_id = %message.folder.id(), to = possession.progress.packet().address(*index), status = "failed", reply = %reply, "recipient");
-        }
     }
 }

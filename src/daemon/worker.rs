@@ -8,31 +8,39 @@
 //! A crash anywhere in here leaves the recipients of one transaction uncertain, and the packet at its checkpoint.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
 use crate::deliver::{Connection, Trouble};
-use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority};
+use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
 use crate::spool::folder::{Folder, Removal};
 use crate::spool::layout::FileName;
-use crate::spool::{moves, set_aside};
+use crate::spool::moves::{self, Moved};
+use crate::spool::set_aside;
 
 use super::board::{Assignment, Decision, Next};
 use super::clock;
 use super::message::{NoBody, OpenMessage, Unopened};
 use super::possession::{self, Possession, Taking};
-use super::relays::Pick;
+use super::relays::{self, Admission, Good, Pick, Slot};
+use super::settings::OnUncertain;
 use super::shared::{Current, InFlight, Shared};
+use super::transaction::Suspected;
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
-/// When a message's last packets are somebody else's, how long until we look whether that somebody still lives.
+/// When a message's last packets are somebody else's, how long until we look whether that somebody still lives; and when
+/// its recipients were refused, until they are asked for again.
 const RECHECK: u64 = 2;
 /// How long a worker waits for a disk that has no room, or that fails.
 pub(super) const DISK_PAUSE: Duration = Duration::from_secs(2);
+
+/// A relay that has refused one connection too many is not asked for another one at once.
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Worker {
@@ -47,12 +55,19 @@ pub struct Worker {
 /// The worker's connection.
 pub(super) struct Open {
     pub(super) connection: Box<dyn Connection>,
-    /// Which of the relays.
-    pub(super) relay: usize,
+    /// Which of the relays; dropped with the connection.
+    slot: Slot,
     /// Transactions that ended well.
     pub(super) transactions: u64,
     /// What it took to open it; told with its first transaction.
     pub(super) setup: Duration,
+}
+
+impl Open {
+    /// Which of the relays.
+    pub(super) fn relay(&self) -> usize {
+        self.slot.index()
+    }
 }
 
 /// How a worker's work on a packet ended.
@@ -66,8 +81,10 @@ pub(super) enum End {
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
     Stopped,
-    /// The relay can't carry the message.
-    Unfit(String),
+    /// The relay can't carry the message, or refuses everything: it is held, for that reason.
+    Hold(String),
+    /// Its recipients were refused, and it is not clear yet whether that is a mistake.
+    Later,
     /// The message is not the backlog's any more: held, cancelled, moved away.
     Gone,
 }
@@ -137,39 +154,81 @@ impl Worker {
         if self.connection.as_mut().is_some_and(|open| open.connection.is_stale()) {
             self.connection = None;
         }
+        let is_used_up = |open: &Open| {
+            let most = self.current.relays.limits(open.relay()).transactions_per_connection;
+            most.is_some_and(|most| open.transactions >= most.get())
+        };
+        if self.connection.as_ref().is_some_and(is_used_up) {
+            self.hang_up();
+        }
         while self.connection.is_none() {
             let started = Instant::now();
-            let index = match self.current.relays.pick(started) {
-                Pick::Use(index) => index,
+            let slot = match self.current.relays.pick(started) {
+                Pick::Use(slot) => slot,
                 Pick::Wait(until) => return Err(until),
             };
-            match self.current.relays.get(index).connect(&self.shared.interrupt) {
+            match self.current.relays.get(slot.index()).connect(&self.shared.interrupt) {
                 Ok(connection) => {
                     let setup = started.elapsed();
-                    self.connection = Some(Open { connection, relay: index, transactions: 0, setup });
+                    self.connection = Some(Open { connection, slot, transactions: 0, setup });
                 }
                 Err(Trouble::Interrupted { .. }) => {
-                    self.current.relays.no_answer(index, Instant::now());
+                    self.current.relays.no_answer(slot.index(), Instant::now());
                     return Err(Instant::now());
                 }
-                Err(trouble) => self.relay_fails(index, &trouble),
+                // What the others' connections show to be up has said that they are enough.
+                Err(trouble) if self.relay_is_busy(slot.index(), &trouble) => return Err(started + AFTER_REFUSAL),
+                Err(trouble) => self.relay_fails(slot.index(), &trouble),
             }
         }
         Ok(())
     }
 
     pub(super) fn relay_fails(&self, index: usize, trouble: &Trouble) {
-        if let Some(pause) = self.current.relays.fails(index, Instant::now()) {
+        if let Some(pause) = self.current.relays.fails(index, Instant::now(), &trouble.to_string()) {
             let relay = self.current.relays.get(index).name();
             warn!(relay, "relay is out of use: {trouble}; its recipients stay where they are; next try in {pause:.1?}");
         }
     }
 
+    /// Whether the trouble is no more than that the relay wants fewer connections than it has.
+    pub(super) fn relay_is_busy(&self, index: usize, trouble: &Trouble) -> bool {
+        let Trouble::Unavailable { reply: Some(reply), .. } = trouble else { return false };
+        if !relays::asks_for_less(reply) {
+            return false;
+        }
+        self.relay_asks_for_less(index, true, reply);
+        self.current.relays.is_shared(index)
+    }
+
+    pub(super) fn relay_asks_for_less(&self, index: usize, all: bool, reply: &Reply) {
+        if let Some(connections) = self.current.relays.asks_for_less(index, all, Instant::now()) {
+            let relay = self.current.relays.get(index).name();
+            warn!(
+                relay,
+                connections, "relay asks for less: {reply}; it gets fewer connections until it takes mail again"
+            );
+        }
+    }
+
     pub(super) fn relay_works(&self, index: usize) {
         if self.current.relays.works(index) {
-            info!(relay = self.current.relays.get(index).name(), "relay is back");
+            self.relay_is_back(index);
+        }
+    }
+
+    pub(super) fn relay_takes_mail(&self, index: usize) {
+        let Good { back, wider } = self.current.relays.takes_mail(index);
+        if back {
+            self.relay_is_back(index);
+        } else if wider {
             self.shared.board.wake();
         }
+    }
+
+    fn relay_is_back(&self, index: usize) {
+        info!(relay = self.current.relays.get(index).name(), "relay is back");
+        self.shared.board.wake();
     }
 
     /// Takes one packet of the message as far as it goes. Gives what is reserved for this worker next, if it gave way.
@@ -183,7 +242,7 @@ impl Worker {
         let next = self.send_packet_of(assignment);
         // A probe that found nothing to send has found a relay that greets.
         if let Some(open) = self.connection.as_ref().filter(|open| open.transactions == 0) {
-            self.relay_works(open.relay);
+            self.relay_works(open.relay());
         }
         next
     }
@@ -203,7 +262,8 @@ impl Worker {
                 return Some(to);
             }
             End::Relay | End::Reloaded => self.give_back(key, &message, packet),
-            End::Unfit(why) => self.hold(key, &message, &why),
+            End::Hold(why) => self.hold(key, &message, &why),
+            End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
             End::Stopped => {}
         }
@@ -264,11 +324,14 @@ impl Worker {
         let sync = self.current.settings.run.checkpoint_sync;
         let taken = possession::take(&*self.shared.claims, message, &packet, sync, clock::epoch());
         let trouble = match taken {
-            Ok(Taking::Got(possession)) => match message.body(&packet.mode) {
-                Ok(body) => {
-                    self.tell_start(message, &possession, &body);
-                    return Some((packet, possession, body));
-                }
+            Ok(Taking::Got(mut possession)) => match message.body(&packet.mode) {
+                Ok(body) => match self.settle_in_flight(message, &mut possession) {
+                    Ok(()) => {
+                        self.tell_start(message, &possession, &body);
+                        return Some((packet, possession, body));
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(NoBody::Bad(why)) => Ok(why),
                 Err(NoBody::Disk(error)) => Err(error),
             },
@@ -299,6 +362,30 @@ impl Worker {
         None
     }
 
+    /// Decides about recipients that were in a transaction when the packet's last worker died.
+    fn settle_in_flight(&self, message: &OpenMessage, possession: &mut Possession) -> Result<(), DiskError> {
+        let progress = &mut possession.progress;
+        let (next, count) = (progress.next(), progress.in_flight());
+        if count == 0 {
+            return Ok(());
+        }
+        let recipients: Vec<&str> = (next..next + count).map(|index| progress.packet().address(index)).collect();
+        let recipients = recipients.join(" ");
+        let fate = match self.current.settings.run.on_uncertain {
+            OnUncertain::Resend => "they are sent to again",
+            OnUncertain::Skip => "they count as sent",
+        };
+        self.shared.uncertain_recipients.fetch_add(count as u64, Ordering::Relaxed);
+        warn!(
+            message_id = %message.folder.id(), packet = %FileName::Packet(progress.name().clone()), recipients,
+            "uncertain: the packet's last worker died in the middle of a transaction; {fate}"
+        );
+        match self.current.settings.run.on_uncertain {
+            OnUncertain::Resend => progress.take_back_intent(),
+            OnUncertain::Skip => progress.advance(&message.folder, next + count),
+        }
+    }
+
     fn tell_start(&self, message: &OpenMessage, possession: &Possession, body: &Body) {
         let progress = &possession.progress;
         let packet = FileName::Packet(progress.name().clone());
@@ -324,41 +411,72 @@ impl Worker {
         body: &Body,
     ) -> End {
         let packet = possession.progress.name().clone();
-        *self.shared.in_flight[self.index].lock() =
-            Some(InFlight { message: message.clone(), packet: packet.clone(), from: 0, to: 0 });
-        while possession.progress.remaining() > 0 {
-            // Relays limit the transactions of a connection, and hang up for reasons of their own.
-            if self.connect().is_err() {
-                return End::Relay;
+        *self.shared.in_flight[self.index].lock() = Some(InFlight { message: message.clone(), packet, from: 0, to: 0 });
+        let mut suspected = Suspected::default();
+        let mut step = |worker: &mut Worker| {
+            worker.be_admitted(key, level, message, possession.progress.name())?;
+            worker.transact(message, possession, body, &mut suspected)?;
+            match possession.progress.remaining() {
+                0 => Ok(true),
+                _ => worker.boundary(key, level, message, possession.progress.name()).map(|()| false),
             }
-            if let Err(end) = self.transact(message, possession, body) {
-                return end;
-            }
-            if possession.progress.remaining() == 0 {
-                break;
-            }
-            // The boundary. First the truth on disk, then what else waits.
-            if let Err(end) = self.look_where_it_is(key, message, level) {
-                return end;
-            }
-            match self.shared.board.boundary(key) {
-                Decision::GoOn if self.has_new_settings() => return End::Reloaded,
-                Decision::GoOn => {}
-                Decision::Stop => return End::Stopped,
-                Decision::Gone => return End::Gone,
-                Decision::Yield { to, waited, from } => {
-                    info!(
-                        message_id = %message.folder.id(), packet = %FileName::Packet(packet), %from,
-                        urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
-                        "gives way to a more urgent message"
-                    );
-                    return End::Yield(to);
-                }
+        };
+        loop {
+            match step(self) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(end) => return end,
             }
         }
         match self.until_recorded(message, || possession.finish(message)) {
             Ok(()) => End::Finished,
             Err(end) => end,
+        }
+    }
+
+    /// Sees to it that there is a connection on which a transaction may begin now.
+    fn be_admitted(
+        &mut self,
+        key: Key,
+        level: &mut Level,
+        message: &OpenMessage,
+        packet: &PacketName,
+    ) -> Result<(), End> {
+        loop {
+            // Relays limit the transactions of a connection, and hang up for reasons of their own.
+            self.connect().map_err(|_| End::Relay)?;
+            let relay = self.connection.as_ref().expect("connected").relay();
+            let recipients = self.current.settings.run.recipients_per_transaction.get();
+            match self.current.relays.admit(relay, recipients, Instant::now()) {
+                Admission::Go => return Ok(()),
+                Admission::Leave => self.hang_up(),
+                Admission::Wait(until) => {
+                    if self.shared.board.pause(until) {
+                        return Err(End::Stopped);
+                    }
+                    // Whoever is more urgent has this turn.
+                    self.boundary(key, level, message, packet)?;
+                }
+            }
+        }
+    }
+
+    /// First the truth on disk, then what else waits.
+    fn boundary(&self, key: Key, level: &mut Level, message: &OpenMessage, packet: &PacketName) -> Result<(), End> {
+        self.look_where_it_is(key, message, level)?;
+        match self.shared.board.boundary(key) {
+            Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
+            Decision::GoOn => Ok(()),
+            Decision::Stop => Err(End::Stopped),
+            Decision::Gone => Err(End::Gone),
+            Decision::Yield { to, waited, from } => {
+                info!(
+                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), %from,
+                    urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
+                    "gives way to a more urgent message"
+                );
+                Err(End::Yield(to))
+            }
         }
     }
 
@@ -443,13 +561,20 @@ impl Worker {
 
     fn hold(&self, key: Key, message: &OpenMessage, why: &str) {
         let id = message.folder.id();
+        if message.held.swap(true, Ordering::SeqCst) {
+            return self.shared.board.gone(key);
+        }
         match moves::hold(&self.shared.spool, id, clock::epoch(), set_aside::PROGRAM, why) {
-            Ok(_) => {
-                warn!(message_id = %id, "message is held: {why}; nobody is lost, release it when this is mended");
+            Ok(moved) => {
+                // Another worker, or an operator, may have been faster.
+                if let Moved::Moved { .. } = moved {
+                    warn!(message_id = %id, "message is held: {why}; nobody is lost, release it when this is mended");
+                }
                 self.shared.board.gone(key);
             }
             Err(error) => {
                 error!(message_id = %id, "{why}; holding it: {error}");
+                message.held.store(false, Ordering::SeqCst);
                 self.shared.board.put_off(key, clock::epoch().plus(60));
             }
         }

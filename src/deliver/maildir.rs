@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Connection, Interrupt, Receipt, Relay, Trouble};
+use super::{BeforeDot, Connection, Interrupt, Proceed, Receipt, Refusals, Relay, Trouble};
 use crate::mail::{Body, Envelope, Outcome, Reply};
 
 /// See the module.
@@ -55,7 +55,7 @@ impl Relay for MaildirRelay {
 }
 
 fn unavailable(relay: &str, doing: &'static str, path: &Path, error: &io::Error) -> Trouble {
-    Trouble::Unavailable { relay: relay.to_owned(), doing, why: format!("{}: {error}", path.display()) }
+    Trouble::Unavailable { relay: relay.to_owned(), doing, why: format!("{}: {error}", path.display()), reply: None }
 }
 
 /// Files in `tmp/` that are removed again unless they were moved.
@@ -70,11 +70,12 @@ impl Drop for Drafts {
 }
 
 impl Connection for Maildir {
-    fn deliver(
+    fn deliver_with(
         &mut self,
         envelope: &Envelope<'_>,
         body: &Body,
         interrupt: &Interrupt,
+        before_dot: &mut BeforeDot<'_>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
         outcomes.clear();
@@ -94,6 +95,9 @@ impl Connection for Maildir {
         let new = self.directory.join("new");
         let folder =
             File::open(&new).map_err(|error| unavailable(&self.name, "cannot open the maildir", &new, &error))?;
+        if before_dot(Refusals::None) == Proceed::No {
+            return Err(Trouble::Interrupted { relay: self.name.clone() });
+        }
         for i in 0..drafts.0.len() {
             let (draft, final_name) = &drafts.0[i];
             if let Err(error) = renameat_with(CWD, draft, CWD, final_name, RenameFlags::NOREPLACE) {
@@ -111,7 +115,7 @@ impl Connection for Maildir {
             let why = format!("cannot sync {}: {error}", new.display());
             return Err(Trouble::Uncertain { relay: self.name.clone(), why });
         }
-        Ok(Receipt { reply: Reply::new(250, &format!("2.0.0 {} files written", outcomes.len())) })
+        Ok(Receipt { reply: Reply::new(250, &format!("2.0.0 {} files written", outcomes.len())), about_all: false })
     }
 
     fn is_stale(&mut self) -> bool {

@@ -18,7 +18,7 @@ pub mod smtp;
 mod wire;
 
 pub use interrupt::Interrupt;
-pub use settings::{RelaySettings, RelayUrl, SetupError};
+pub use settings::{Limits, RelaySettings, RelayUrl, SetupError};
 
 use crate::mail::{Body, Envelope, Outcome, Reply};
 
@@ -31,6 +31,24 @@ pub trait Relay: Send + Sync {
     fn connect(&self, interrupt: &Interrupt) -> Result<Box<dyn Connection>, Trouble>;
 }
 
+/// Called once in a transaction, at the last instant at which it can still be given up: what follows may reach the
+/// relay. It is told whether the relay has refused some of the recipients, and says whether to go on.
+pub type BeforeDot<'a> = dyn FnMut(Refusals) -> Proceed + 'a;
+
+/// Whether the relay took all recipients of a transaction that are still in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusals {
+    None,
+    Some,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proceed {
+    Yes,
+    /// Give the transaction up, as after an interrupt.
+    No,
+}
+
 /// One connection, kept open from transaction to transaction.
 pub trait Connection: Send {
     /// Hands over one transaction.
@@ -40,13 +58,25 @@ pub trait Connection: Send {
     /// is empty. After any trouble the connection is dead and must be dropped.
     ///
     /// An interrupt makes it give up at once before the final dot, and wait no longer than the interrupt's grace after it.
+    fn deliver_with(
+        &mut self,
+        envelope: &Envelope<'_>,
+        body: &Body,
+        interrupt: &Interrupt,
+        before_dot: &mut BeforeDot<'_>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Receipt, Trouble>;
+
+    /// The same for callers that have nothing to do before the dot.
     fn deliver(
         &mut self,
         envelope: &Envelope<'_>,
         body: &Body,
         interrupt: &Interrupt,
         outcomes: &mut Vec<Outcome>,
-    ) -> Result<Receipt, Trouble>;
+    ) -> Result<Receipt, Trouble> {
+        self.deliver_with(envelope, body, interrupt, &mut |_| Proceed::Yes, outcomes)
+    }
 
     /// Whether the other side has hung up, or said something unasked, since the last transaction (looks, doesn't wait).
     /// A connection that idled is asked before it is used again, so that its ordinary death costs no transaction.
@@ -61,6 +91,8 @@ pub trait Connection: Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub reply: Reply,
+    /// The reply is no recipient's: it answered MAIL, DATA or the final dot, and so all of them at once.
+    pub about_all: bool,
 }
 
 /// Why a transaction, or a connection, came to nothing. Whose fault it is, is in the name.
@@ -68,7 +100,13 @@ pub struct Receipt {
 pub enum Trouble {
     /// The relay is down, refuses, answers 421, hangs, hangs up or talks nonsense. No recipient is to blame.
     #[error("{relay}: {doing}: {why}")]
-    Unavailable { relay: String, doing: &'static str, why: String },
+    Unavailable {
+        relay: String,
+        doing: &'static str,
+        why: String,
+        /// What it said, if that was a refusal; a 421 (RFC 5321 §3.8) asks to be left alone for a while.
+        reply: Option<Box<Reply>>,
+    },
     /// As above, but behind the final dot: the relay may have the message or not.
     #[error("{relay}: no answer to the final dot: {why}; the relay may have taken the message")]
     Uncertain { relay: String, why: String },

@@ -31,7 +31,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::wire::{Fault, Patience};
-use super::{Connection, Interrupt, Receipt, Relay, Trouble};
+use super::{BeforeDot, Connection, Interrupt, Proceed, Receipt, Refusals, Relay, Trouble};
 use crate::mail::{Body, Envelope, Outcome, Reply};
 
 /// Of the 2 MiB that Linux gives to arguments and environment together: recipients that don't fit in are for another
@@ -87,11 +87,12 @@ pub(super) fn with_lf(body: &Body) -> Vec<u8> {
 }
 
 impl Connection for Sendmail {
-    fn deliver(
+    fn deliver_with(
         &mut self,
         envelope: &Envelope<'_>,
         body: &Body,
         interrupt: &Interrupt,
+        before_dot: &mut BeforeDot<'_>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
         outcomes.clear();
@@ -110,6 +111,9 @@ impl Connection for Sendmail {
         let mut stderr =
             stderr_file().map_err(|error| self.0.unavailable("cannot keep the message in memory", &error))?;
         let sender = envelope.sender.as_str();
+        if before_dot(Refusals::None) == Proceed::No {
+            return Err(Trouble::Interrupted { relay: self.0.name.clone() });
+        }
         let child = Command::new(&self.0.path)
             .args(["-oi", "-f", if sender.is_empty() { "<>" } else { sender }, "--"])
             .args(recipients)
@@ -135,7 +139,7 @@ impl Connection for Sendmail {
 
 impl Program {
     fn unavailable(&self, doing: &'static str, why: impl ToString) -> Trouble {
-        Trouble::Unavailable { relay: self.name.clone(), doing, why: why.to_string() }
+        Trouble::Unavailable { relay: self.name.clone(), doing, why: why.to_string(), reply: None }
     }
 
     fn wait(&self, mut child: Child, interrupt: &Interrupt) -> Result<ExitStatus, Trouble> {
@@ -186,7 +190,8 @@ impl Program {
             }
         };
         outcomes.resize(recipients, outcome);
-        Ok(Receipt { reply })
+        // With several recipients nobody knows whom it meant.
+        Ok(Receipt { reply, about_all: recipients > 1 })
     }
 }
 

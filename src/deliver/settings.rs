@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl fmt::Debug for Login {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RelaySettings {
     pub url: RelayUrl,
     pub starttls: Starttls,
@@ -68,6 +69,21 @@ pub struct RelaySettings {
     pub command_timeout: Duration,
     /// For the reply to the final dot: RFC 5321 §4.5.3.2.6 says 10 minutes.
     pub dot_timeout: Duration,
+    pub limits: Limits,
+}
+
+/// What a relay is to be spared, whatever it would take. It holds for all workers of one process together.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Limits {
+    pub max_connections: Option<NonZero<usize>>,
+    /// Transactions a second.
+    pub max_transaction_rate: Option<f64>,
+    /// Recipients a second.
+    pub max_recipient_rate: Option<f64>,
+    /// Then a new connection is made.
+    pub transactions_per_connection: Option<NonZero<u64>>,
+    /// Its share, where relays have one: then mail is spread over all of them, and not kept for the first.
+    pub weight: Option<NonZero<u32>>,
 }
 
 impl RelaySettings {
@@ -81,6 +97,7 @@ impl RelaySettings {
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             dot_timeout: Duration::from_secs(600),
+            limits: Limits::default(),
         }
     }
     /// Makes the relay. Reads the certificate authorities, opens no connection.

@@ -3,6 +3,9 @@
 //! The file is [`SIZE`] octets: the address, then newlines to the end. It is overwritten in place, so a checkpoint
 //! changes neither the file's length nor its allocation: one block to sync, nothing for a journal to record. The whole
 //! record lies in one 512-octet sector, which disks write as one.
+//!
+//! A second line `+<n>` is an intent: the next n recipients are in a transaction whose final dot may be out. It is
+//! written only where uncertain transactions are not to be repeated, and the next checkpoint overwrites it.
 
 use super::address::{self, BadAddress};
 
@@ -29,6 +32,29 @@ pub fn encode(address: &str) -> [u8; SIZE] {
     record
 }
 
+/// The same, with the next `count` recipients in flight. `None` where an address leaves no room to say so.
+pub fn encode_in_flight(last: Option<&str>, count: usize) -> Option<[u8; SIZE]> {
+    let mut record = last.map_or([b'\n'; SIZE], encode);
+    let intent = format!("+{count}");
+    let start = last.map_or(0, str::len) + 1;
+    record[..SIZE - 1].get_mut(start..start + intent.len())?.copy_from_slice(intent.as_bytes());
+    Some(record)
+}
+
+/// How many recipients behind the checkpoint were in flight when it was last written. To be asked of what [`decode`] takes.
+pub fn in_flight(content: &[u8]) -> usize {
+    let mut lines = content.split(|&b| b == b'\n');
+    lines.nth(1).and_then(intent).unwrap_or(0)
+}
+
+fn intent(line: &[u8]) -> Option<usize> {
+    let digits = line.strip_prefix(b"+")?;
+    if digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Reads a status file: the first line is the address of the last processed recipient; `None` if nothing was processed.
 ///
 /// An empty file says so, and so does one of NULs alone: after a power loss the length of a fresh file may have come to
@@ -39,7 +65,10 @@ pub fn decode(content: &[u8]) -> Result<Option<&str>, BadCheckpoint> {
     }
     let end = memchr::memchr(b'\n', content).unwrap_or(content.len());
     let (line, rest) = content.split_at(end);
-    if rest.iter().any(|&b| b != b'\n') {
+    let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+    let second = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
+    let padding = if intent(second).is_some() { &rest[second.len()..] } else { rest };
+    if padding.iter().any(|&b| b != b'\n') {
         return Err(BadCheckpoint::TrailingText);
     }
     if line.is_empty() {
@@ -63,6 +92,20 @@ mod tests {
         #[test]
         fn reading_never_panics(content in prop::collection::vec(any::<u8>(), 0..600)) {
             let _ = decode(&content);
+        }
+    }
+
+    #[test]
+    fn an_intent_stands_behind_the_address_and_says_nothing_about_it() {
+        for last in [None, Some("a@b.org")] {
+            let record = encode_in_flight(last, 50).unwrap();
+            assert_eq!((decode(&record), in_flight(&record)), (Ok(last), 50));
+        }
+        let longest = format!("{}@b.org", "a".repeat(address::MAX_LENGTH - 6));
+        assert_eq!(encode_in_flight(Some(&longest), 50), None);
+        assert_eq!(in_flight(&encode("a@b.org")), 0);
+        for content in ["a@b.org\n+\n", "a@b.org\n+x\n", "a@b.org\n+1\n+2\n", "a@b.org\n\n+1\n", "a@b.org\n+1x\n"] {
+            assert_eq!(decode(content.as_bytes()), Err(BadCheckpoint::TrailingText), "{content:?}");
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`adopt`]: flat files dropped by producers become a folder.
 //! - [`folder`]: one message, held open.
 //! - [`progress`]: one packet being sent: its recipients, checkpoint, deferred and failed ones.
+//! - [`deferral`]: why a recipient waits in a retry packet.
 //! - [`moves`]: requeue, hold, release, cancel.
 //! - [`set_aside`]: what can't be read goes to `bad/`, whole, with its reason.
 //! - [`census`]: depth and age, read from disk for people and dashboards.
@@ -21,6 +22,7 @@
 pub mod adopt;
 pub mod census;
 pub mod check;
+pub mod deferral;
 pub mod disk;
 pub mod draft;
 pub mod failures;

@@ -12,8 +12,11 @@
 //!
 //! A packet that is finished in its first transaction never gets a checkpoint: its removal says it all.
 
+use std::sync::Arc;
+
 use crate::mail::{Epoch, Packet, PacketName, checkpoint};
 
+use super::deferral::Deferral;
 use super::disk::{DiskError, Result, SpoolFile, unless_gone};
 use super::failures::{self, Failure};
 use super::folder::Folder;
@@ -27,9 +30,11 @@ const MAX_STATUS: u64 = 64 * 1024;
 /// See the module.
 pub struct Progress {
     name: PacketName,
-    packet: Packet,
+    packet: Arc<Packet>,
     /// Index of the first recipient without an outcome. Only rises (I3).
     next: usize,
+    /// Recipients from `next` on of a transaction whose end nobody has recorded.
+    in_flight: usize,
     status: Option<SpoolFile>,
     retry: Option<RetryFile>,
     sync: Sync,
@@ -76,27 +81,29 @@ impl Progress {
             bytes => bytes?,
         };
         let packet = Packet::parse(bytes).map_err(|bad| Unusable::Bad(format!("{file_name}: {bad}")))?;
+        let packet = Arc::new(packet);
         let status_name = FileName::Status(name.clone());
         let status = match unless_gone(folder.dir().open(&status_name.to_string())) {
             Err(error) if error.is_wrong_kind() => return Err(Unusable::Bad(error.to_string())),
             status => status?,
         };
-        let next = match &status {
-            None => 0,
+        let (next, in_flight) = match &status {
+            None => (0, 0),
             Some(status) => {
                 let content = status.read_all(MAX_STATUS)?;
                 let bad = |why: String| Unusable::Bad(format!("{status_name}: {why}"));
-                match checkpoint::decode(&content).map_err(|error| bad(error.to_string()))? {
+                let next = match checkpoint::decode(&content).map_err(|error| bad(error.to_string()))? {
                     None => 0,
                     Some(last) => {
                         1 + packet
                             .position(last)
                             .ok_or_else(|| bad(format!("names {last}, which is not in {file_name}")))?
                     }
-                }
+                };
+                (next, checkpoint::in_flight(&content).min(packet.len() - next))
             }
         };
-        Ok(Progress { name: name.clone(), packet, next, status, retry: None, sync })
+        Ok(Progress { name: name.clone(), packet, next, in_flight, status, retry: None, sync })
     }
 
     pub fn name(&self) -> &PacketName {
@@ -107,6 +114,11 @@ impl Progress {
         &self.packet
     }
 
+    /// The same, for whoever reads addresses while the progress changes.
+    pub fn packet_shared(&self) -> Arc<Packet> {
+        self.packet.clone()
+    }
+
     /// Index of the first recipient without an outcome.
     pub fn next(&self) -> usize {
         self.next
@@ -114,6 +126,35 @@ impl Progress {
 
     pub fn remaining(&self) -> usize {
         self.packet.len() - self.next
+    }
+
+    /// How many recipients, from the next one on, were in a transaction when the packet's last worker died.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Says that the next `count` recipients are going to be in flight. Not synced: this is for the death of the process,
+    /// and a machine that loses its power repeats them.
+    pub fn intend(&mut self, folder: &Folder, count: usize) -> Result<()> {
+        let last = self.next.checked_sub(1).map(|last| self.packet.address(last));
+        let Some(record) = checkpoint::encode_in_flight(last, count) else { return Ok(()) };
+        self.begin_status(folder)?.write_at(&record, 0)?;
+        self.in_flight = count;
+        Ok(())
+    }
+
+    /// The recipients that were intended did not get the message.
+    pub fn take_back_intent(&mut self) -> Result<()> {
+        if self.in_flight == 0 {
+            return Ok(());
+        }
+        let record = match self.next.checked_sub(1) {
+            None => [b'\n'; checkpoint::SIZE],
+            Some(last) => checkpoint::encode(self.packet.address(last)),
+        };
+        self.status.as_ref().expect("an intent stands in it").write_at(&record, 0)?;
+        self.in_flight = 0;
+        Ok(())
     }
 
     /// Whether `recipient` stands in this packet and has no outcome yet.
@@ -149,14 +190,13 @@ impl Progress {
         }
     }
 
-    /// Puts recipients, by index, into the retry packet.
-    pub fn defer(&mut self, recipients: &[usize]) -> Result<()> {
+    /// Puts recipients, by index, into the retry packet, each with what the relay said.
+    pub fn defer(&mut self, recipients: &[(usize, Deferral)]) -> Result<()> {
         let retry = self.retry.as_mut().expect("begin_retry comes first");
         let mut lines = Vec::new();
-        for &index in recipients {
-            assert!(index >= self.next, "a recipient behind the checkpoint has an outcome");
-            lines.extend_from_slice(self.packet.line(index));
-            lines.push(b'\n');
+        for (index, deferral) in recipients {
+            assert!(*index >= self.next, "a recipient behind the checkpoint has an outcome");
+            deferral.write_line(self.packet.line(*index), &mut lines);
         }
         retry.file.write_at(&lines, retry.length)?;
         if self.sync == Sync::Data {
@@ -193,6 +233,7 @@ impl Progress {
             if sync == Sync::Data {
                 status.sync_data()?;
             }
+            self.in_flight = 0;
         }
         self.next = to;
         Ok(())

@@ -4,6 +4,7 @@
 mod support;
 
 mod drops;
+mod guard;
 mod idle;
 mod moves;
 mod preemption;

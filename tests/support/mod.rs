@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod log;
 pub mod program;
 pub mod relay;
+pub mod reports;
 pub mod scheduler;
 pub mod scripted;
 pub mod spool;

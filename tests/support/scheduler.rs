@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use sympa_dist::daemon::settings::{RetrySettings, RunSettings, Settings};
+use sympa_dist::daemon::settings::{OnUncertain, RetrySettings, RunSettings, Settings};
 use sympa_dist::daemon::{self, Control, RunError, Summary};
 use sympa_dist::deliver::{RelaySettings, RelayUrl};
 use sympa_dist::spool::progress::Sync;
@@ -21,6 +21,7 @@ pub fn settings(spool: &Path, relay: RelayUrl, workers: usize) -> Settings {
             checkpoint_sync: Sync::Data,
             shutdown_grace: Duration::from_secs(30),
             rescan: Duration::from_secs(60),
+            on_uncertain: OnUncertain::Resend,
         },
         retry: RetrySettings { schedule: vec![Duration::from_secs(1)], expire: Duration::from_secs(86400) },
         relays: vec![RelaySettings::new(relay)],

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::daemon::settings::{LogFormat, Settings};
-use crate::deliver::settings::{BadRelayUrl, Login, RelaySettings, RelayUrl, Starttls};
+use crate::daemon::settings::{LogFormat, OnUncertain, Settings};
+use crate::deliver::settings::{BadRelayUrl, Limits, Login, RelaySettings, RelayUrl, Starttls};
 use crate::mail::Priority;
 use crate::spool::progress::Sync;
 
@@ -96,6 +96,47 @@ pub const KEYS: &[Key] = &[
         show: |settings| shown_duration(settings.run.rescan),
     },
     Key {
+        name: "run.on_uncertain",
+        set: |settings, text| {
+            settings.run.on_uncertain = match one(text, ON_UNCERTAIN)? {
+                "resend" => OnUncertain::Resend,
+                "skip" => OnUncertain::Skip,
+                _ => return Err(format!("expected {ON_UNCERTAIN}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.run.on_uncertain {
+                OnUncertain::Resend => "resend",
+                OnUncertain::Skip => "skip",
+            })
+        },
+    },
+    Key {
+        name: "breaker.first_pause",
+        set: |settings, text| {
+            settings.breaker.first_pause = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.breaker.first_pause),
+    },
+    Key {
+        name: "breaker.longest_pause",
+        set: |settings, text| {
+            settings.breaker.longest_pause = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.breaker.longest_pause),
+    },
+    Key {
+        name: "guard.transactions",
+        set: |settings, text| {
+            settings.guard.transactions = parsed(text, "a number; 0 turns the guard off")?;
+            Ok(())
+        },
+        show: |settings| settings.guard.transactions.to_string(),
+    },
+    Key {
         name: "retry.schedule",
         set: |settings, text| {
             let texts: Vec<&str> = match text {
@@ -173,6 +214,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 const CHECKPOINT_SYNC: &str = "\"data\" (on disk before the next transaction) or \"none\"";
+const ON_UNCERTAIN: &str = "\"resend\" (some may get it twice) or \"skip\" (some may not get it)";
 const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
@@ -190,6 +232,7 @@ pub struct RelayText {
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
     dot_timeout: Option<Duration>,
+    limits: Limits,
 }
 
 /// A key of `[[relay]]`.
@@ -290,6 +333,46 @@ pub const RELAY_KEYS: &[RelayKey] = &[
         },
         show: |relay| Some(shown_duration(relay.dot_timeout)),
     },
+    RelayKey {
+        name: "max_connections",
+        set: |relay, text| {
+            relay.limits.max_connections = Some(parsed(text, "a number from 1")?);
+            Ok(())
+        },
+        show: |relay| relay.limits.max_connections.map(|most| most.to_string()),
+    },
+    RelayKey {
+        name: "max_transaction_rate",
+        set: |relay, text| {
+            relay.limits.max_transaction_rate = Some(rate(text)?);
+            Ok(())
+        },
+        show: |relay| relay.limits.max_transaction_rate.map(|rate| rate.to_string()),
+    },
+    RelayKey {
+        name: "max_recipient_rate",
+        set: |relay, text| {
+            relay.limits.max_recipient_rate = Some(rate(text)?);
+            Ok(())
+        },
+        show: |relay| relay.limits.max_recipient_rate.map(|rate| rate.to_string()),
+    },
+    RelayKey {
+        name: "transactions_per_connection",
+        set: |relay, text| {
+            relay.limits.transactions_per_connection = Some(parsed(text, "a number from 1")?);
+            Ok(())
+        },
+        show: |relay| relay.limits.transactions_per_connection.map(|most| most.to_string()),
+    },
+    RelayKey {
+        name: "weight",
+        set: |relay, text| {
+            relay.limits.weight = Some(parsed(text, "a number from 1")?);
+            Ok(())
+        },
+        show: |relay| relay.limits.weight.map(|weight| weight.to_string()),
+    },
 ];
 
 impl RelayText {
@@ -319,6 +402,7 @@ impl RelayText {
             connect_timeout: self.connect_timeout.unwrap_or(plain.connect_timeout),
             command_timeout: self.command_timeout.unwrap_or(plain.command_timeout),
             dot_timeout: self.dot_timeout.unwrap_or(plain.dot_timeout),
+            limits: self.limits,
             ..plain
         })
     }
@@ -333,6 +417,14 @@ fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
 
 fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
     one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
+}
+
+/// Of something a second.
+fn rate(text: &Text) -> Result<f64, String> {
+    const RATE: &str = "a number a second, such as 20 or 0.5";
+    let rate: f64 = parsed(text, RATE)?;
+    // A year between two transactions is a pause, and not a rate.
+    if rate.is_finite() && rate > 1e-7 { Ok(rate) } else { Err(format!("expected {RATE}")) }
 }
 
 fn quoted(text: impl Display) -> String {

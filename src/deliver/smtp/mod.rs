@@ -135,7 +135,7 @@ impl Peer {
     }
 
     fn unavailable(&self, doing: &'static str, why: impl ToString) -> Trouble {
-        Trouble::Unavailable { relay: self.name.clone(), doing, why: why.to_string() }
+        Trouble::Unavailable { relay: self.name.clone(), doing, why: why.to_string(), reply: None }
     }
 
     fn unfit(&self, why: String) -> Trouble {

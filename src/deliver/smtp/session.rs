@@ -218,7 +218,8 @@ impl Session {
     pub(super) fn refused(&self, doing: &'static str) -> Trouble {
         let reply = self.parser.reply();
         if reply.is_transient() || reply.is_permanent() {
-            self.peer.unavailable(doing, reply)
+            let (relay, why) = (self.peer.name.clone(), reply.to_string());
+            Trouble::Unavailable { relay, doing, why, reply: Some(Box::new(reply)) }
         } else {
             self.peer.unavailable(doing, format!("protocol error: unexpected answer {reply}"))
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Protocol;
 use super::session::Session;
 use crate::deliver::wire::Patience;
-use crate::deliver::{Connection, Interrupt, Receipt, Trouble};
+use crate::deliver::{BeforeDot, Connection, Interrupt, Proceed, Receipt, Refusals, Trouble};
 use crate::mail::address::wire_safe;
 use crate::mail::{Body, Envelope, Outcome, Reply};
 
@@ -56,15 +56,16 @@ enum Sent {
 }
 
 impl Connection for Session {
-    fn deliver(
+    fn deliver_with(
         &mut self,
         envelope: &Envelope<'_>,
         body: &Body,
         interrupt: &Interrupt,
+        before_dot: &mut BeforeDot<'_>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
         outcomes.clear();
-        let result = self.transaction(envelope, body, interrupt, outcomes);
+        let result = self.transaction(envelope, body, interrupt, before_dot, outcomes);
         match &result {
             Ok(_) => debug_assert_eq!(outcomes.len(), envelope.recipients.len()),
             Err(trouble) => {
@@ -93,6 +94,7 @@ impl Session {
         envelope: &Envelope<'_>,
         body: &Body,
         interrupt: &Interrupt,
+        before_dot: &mut BeforeDot<'_>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
         if self.dead {
@@ -104,7 +106,7 @@ impl Session {
         self.nothing_unasked("MAIL")?;
         self.plan(envelope, body, outcomes)?;
         if self.asked.is_empty() {
-            return Ok(Receipt { reply: last_refusal(outcomes) });
+            return Ok(Receipt { reply: last_refusal(outcomes), about_all: false });
         }
         self.mails += 1;
 
@@ -113,27 +115,32 @@ impl Session {
         self.group = group;
         let answers = answers?;
 
-        let reply = match (answers.data, answers.mail_refused) {
-            (Some(Data::Go), None) if answers.taken > 0 => return self.hand_over(body, interrupt, outcomes),
+        let (reply, about_all) = match (answers.data, answers.mail_refused) {
+            (Some(Data::Go), None) if answers.taken > 0 => {
+                let refusals = if answers.taken < outcomes.len() { Refusals::Some } else { Refusals::None };
+                return self.hand_over(body, interrupt, &mut || before_dot(refusals), outcomes);
+            }
             (Some(Data::Go), mail_refused) => {
                 let answer = self.lone_dot(interrupt)?;
-                mail_refused.inspect(|reply| self.refuse_asked(reply, outcomes)).or(answer)
+                let about_all = mail_refused.is_some();
+                (mail_refused.inspect(|reply| self.refuse_asked(reply, outcomes)).or(answer), about_all)
             }
             (_, Some(reply)) => {
                 self.refuse_asked(&reply, outcomes);
-                Some(reply)
+                (Some(reply), true)
             }
             (Some(Data::Refused(reply)), None) => {
                 refuse_taken(&reply, outcomes);
                 self.needs_reset = true;
-                Some(reply)
+                // Behind refusals of all recipients it says nothing new.
+                (Some(reply), answers.taken > 0)
             }
             (None, None) => {
                 self.needs_reset = true;
-                None
+                (None, false)
             }
         };
-        Ok(Receipt { reply: reply.unwrap_or_else(|| last_refusal(outcomes)) })
+        Ok(Receipt { reply: reply.unwrap_or_else(|| last_refusal(outcomes)), about_all })
     }
 
     /// Writes the group, and settles the recipients that the relay needn't be asked about. The others stand as sent
@@ -314,12 +321,13 @@ impl Session {
         &mut self,
         body: &Body,
         interrupt: &Interrupt,
+        before_dot: &mut dyn FnMut() -> Proceed,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
-        if interrupt.is_raised() {
+        self.nothing_unasked("DATA")?;
+        if interrupt.is_raised() || before_dot() == Proceed::No {
             return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
         }
-        self.nothing_unasked("DATA")?;
         match self.send_body(body, interrupt, outcomes)? {
             Sent::AnsweredEarly => {
                 self.dead = true;
@@ -332,7 +340,7 @@ impl Session {
                     return Err(self.peer.behind_the_dot(lost));
                 }
                 if self.parser.code() / 100 == 2 {
-                    return Ok(Receipt { reply: self.parser.reply() });
+                    return Ok(Receipt { reply: self.parser.reply(), about_all: true });
                 }
                 self.one_answer(outcomes)
             }
@@ -392,7 +400,7 @@ impl Session {
                 return Err(Trouble::Uncertain { relay: self.peer.name.clone(), why });
             }
         }
-        Ok(Receipt { reply })
+        Ok(Receipt { reply, about_all: true })
     }
 
     /// LMTP (RFC 2033 §4.2): one answer for each recipient that was taken, in their order.
@@ -427,7 +435,7 @@ impl Session {
             }
             i += 1;
         }
-        Ok(Receipt { reply: first.unwrap_or_else(|| last_refusal(outcomes)) })
+        Ok(Receipt { reply: first.unwrap_or_else(|| last_refusal(outcomes)), about_all: false })
     }
 
     /// The relay waits for a message though it took nobody (RFC 2920 §3.1): ends it at once.
