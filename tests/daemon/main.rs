@@ -6,6 +6,7 @@ mod support;
 mod drops;
 mod guard;
 mod idle;
+mod limits;
 mod moves;
 mod preemption;
 mod relays;

@@ -1,6 +1,5 @@
 //! What relays answer about single recipients, and when messages and recipients are due.
 
-
 use parking_lot::Mutex;
 
 use crate::support::log;

@@ -100,6 +100,8 @@ pub struct Record {
     pub tries: HashMap<String, u64>,
     /// Commands, in order, with their connection.
     pub heard: Vec<(u64, String)>,
+    /// How many connections were served at the same time, at most.
+    pub most_at_once: usize,
 }
 
 impl Record {
@@ -139,11 +141,15 @@ pub struct Policy {
     data: Box<OnData>,
     dot: Box<OnDot>,
     pipelining: bool,
+    most_connections: usize,
+    most_recipients: usize,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
+            most_connections: usize::MAX,
+            most_recipients: usize::MAX,
             rcpt: Box::new(|_, _| Rcpt::Take),
             data: Box::new(|_| Data::Go),
             dot: Box::new(|_| Dot::Take),
@@ -168,6 +174,16 @@ impl Policy {
 
     pub fn dot(self, dot: impl Fn(&Envelope) -> Dot + Send + Sync + 'static) -> Policy {
         Policy { dot: Box::new(dot), ..self }
+    }
+
+    /// Further connections are greeted with 421.
+    pub fn most_connections(self, most_connections: usize) -> Policy {
+        Policy { most_connections, ..self }
+    }
+
+    /// Further recipients of a transaction are answered with 452.
+    pub fn most_recipients(self, most_recipients: usize) -> Policy {
+        Policy { most_recipients, ..self }
     }
 
     pub fn without_pipelining(self) -> Policy {
@@ -222,8 +238,22 @@ impl Relay {
                     record.connections.push(Ended::Open);
                     record.connections.len() as u64 - 1
                 };
-                shared.streams.lock().insert(number, stream.try_clone().unwrap());
+                let open = {
+                    let mut streams = shared.streams.lock();
+                    streams.insert(number, stream.try_clone().unwrap());
+                    streams.len()
+                };
                 std::thread::spawn(move || {
+                    if open > shared.policy.most_connections {
+                        let _ = (&stream).write_all(b"421 4.7.0 too many connections\r\n");
+                        shared.streams.lock().remove(&number);
+                        shared.record.lock().connections[number as usize] = Ended::Cut;
+                        return;
+                    }
+                    {
+                        let mut record = shared.record.lock();
+                        record.most_at_once = record.most_at_once.max(open);
+                    }
                     let mut conversation = Conversation { shared: &shared, number, order: 0 };
                     let ended = conversation.run(&stream).unwrap_or(Ended::Cut);
                     let _ = stream.shutdown(Shutdown::Both);
@@ -340,6 +370,9 @@ impl Conversation<'_> {
                         *tries - 1
                     };
                     match (self.shared.policy.rcpt)(&recipient, before) {
+                        Rcpt::Take if recipients.len() >= self.shared.policy.most_recipients => {
+                            say(&mut out, "452 4.5.3 too many recipients");
+                        }
                         Rcpt::Take => {
                             recipients.push(recipient);
                             say(&mut out, "250 2.1.5 ok");
