@@ -31,6 +31,10 @@ pub struct Run {
     /// data: on disk before the next transaction; none: in the kernel [key: run.checkpoint_sync]
     #[arg(long, value_name = "SYNC")]
     checkpoint_sync: Option<String>,
+    /// resend: recipients of uncertain transactions may get the message twice; skip: they may not get it
+    /// [key: run.on_uncertain]
+    #[arg(long, value_name = "POLICY")]
+    on_uncertain: Option<String>,
     /// How long answers to final dots are waited for after TERM [key: run.shutdown_grace]
     #[arg(long, value_name = "DURATION")]
     shutdown_grace: Option<String>,
@@ -60,6 +64,7 @@ impl Run {
             ("run.workers", &self.workers),
             ("run.recipients_per_transaction", &self.recipients_per_transaction),
             ("run.checkpoint_sync", &self.checkpoint_sync),
+            ("run.on_uncertain", &self.on_uncertain),
             ("run.shutdown_grace", &self.shutdown_grace),
         ];
         overrides.flags.extend(flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));

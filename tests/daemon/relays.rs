@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sympa_dist::daemon::settings::OnUncertain;
+
 use crate::support::log;
-use crate::support::relay::{Counter, Data, Dot, Policy, Relay};
+use crate::support::relay::{Counter, Data, Dot, Policy, Rcpt, Relay};
+use crate::support::reports;
 use crate::support::scheduler::{Running, settings};
 use crate::support::spool::{TestSpool, members};
 
@@ -119,4 +122,55 @@ fn only_recipients_behind_a_final_dot_without_an_answer_are_sent_to_again() {
         [&all[..20], &all[10..20], &all[20..]].into_iter().flatten().map(String::as_str).collect();
     assert_eq!(record.recipients().collect::<Vec<_>>(), expected);
     assert_eq!(log::lines_with(&["uncertain", ID]).len(), 2);
+}
+
+#[test]
+fn with_skip_recipients_behind_a_final_dot_without_an_answer_count_as_sent() {
+    const ID: &str = "big@skipped.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("m", 50)]);
+    let dots = Counter::default();
+    let relay = Relay::start(Policy::new().dot(move |_| match dots.next() {
+        0 => Dot::TakeAndHangUp,
+        2 => Dot::HangUp,
+        _ => Dot::Take,
+    }));
+    let mut settings = settings(spool.path(), relay.url(), 1);
+    settings.run.on_uncertain = OnUncertain::Skip;
+    let running = Running::start(settings);
+    spool.wait_until_empty();
+    running.stop();
+    let all = members("m", 50);
+    let expected: Vec<&str> = [&all[..20], &all[30..]].into_iter().flatten().map(String::as_str).collect();
+    assert_eq!(relay.record().recipients().collect::<Vec<_>>(), expected);
+    let lines = log::lines_with(&["uncertain", "count as sent", ID]);
+    assert_eq!(lines.len(), 2);
+    assert!(lines[1].contains(&all[20..30].join(" ")) && lines[1].contains("uncertain_total=20"), "{}", lines[1]);
+}
+
+#[test]
+fn with_skip_a_transaction_in_which_somebody_was_refused_is_repeated_all_the_same() {
+    const ID: &str = "big@mixed.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("m", 20)]);
+    let dots = Counter::default();
+    let relay = Relay::start(
+        Policy::new()
+            .rcpt(|to, _| match to {
+                "m000003@example.org" => Rcpt::Say("550 5.1.1 unknown"),
+                _ => Rcpt::Take,
+            })
+            .dot(move |_| match dots.next() {
+                0 => Dot::TakeAndHangUp,
+                _ => Dot::Take,
+            }),
+    );
+    let mut settings = settings(spool.path(), relay.url(), 1);
+    settings.run.on_uncertain = OnUncertain::Skip;
+    let running = Running::start(settings);
+    spool.wait_until_empty();
+    running.stop();
+    // Skipping them would lose the one who was refused.
+    assert_eq!(reports::failed(&relay.record(), &spool, ID).len(), 1);
+    assert_eq!(log::lines_with(&["uncertain", "are sent to again", ID]).len(), 1);
 }
