@@ -15,8 +15,9 @@ use sympa_dist::spool::Spool;
 use sympa_dist::spool::check::{self, Knowledge};
 use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::failures::Failure;
-use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming};
+use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming, SchedulerName};
 use sympa_dist::spool::note::Note;
+use sympa_dist::spool::running::Scheduler;
 
 fn contract() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("spool-layout")
@@ -95,6 +96,13 @@ fn samples() -> Vec<Sample> {
     }
     for text in names(&root.join("bad")) {
         folder(&root.join("bad").join(text), &mut samples);
+    }
+    for text in names(&root.join("running")) {
+        let path = root.join("running").join(&text);
+        let running: Scheduler = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let name = name::<SchedulerName>(&text);
+        assert_eq!((name.host, name.pid), (running.host, running.pid));
+        samples.push(Sample { path, kind: "<host>.<process id>".into(), file: None });
     }
     samples
 }

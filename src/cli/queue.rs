@@ -10,6 +10,7 @@ use super::{CliError, Exit, Global, show};
 use crate::daemon::clock;
 use crate::mail::Priority;
 use crate::spool::census::{self, Message};
+use crate::spool::running::{self, Scheduler};
 
 /// Shows what waits, and how far it is
 #[derive(Args, Debug)]
@@ -20,6 +21,9 @@ pub struct Queue {
     /// With --json: the recipients that have no final outcome, too
     #[arg(long, requires = "json")]
     recipients: bool,
+    /// The relays of the schedulers that run, instead of messages
+    #[arg(long, conflicts_with_all = ["recipients", "list", "priority"])]
+    relays: bool,
     /// Only this list's messages
     #[arg(long, value_name = "ADDRESS")]
     list: Option<String>,
@@ -32,6 +36,10 @@ impl Queue {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let spool = global.open_spool()?;
         let now = clock::epoch();
+        let schedulers = running::list(&spool)?;
+        if self.relays {
+            return self.print_relays(&schedulers);
+        }
         let mut messages = census::take(&spool)?;
         messages.retain(|message| {
             self.priority.is_none_or(|priority| message.priority == priority)
@@ -50,10 +58,57 @@ impl Queue {
             }
         } else {
             print(&mut stdout, &messages, now.0)?;
+            if !messages.is_empty() {
+                print_troubles(&mut stdout, &schedulers)?;
+            }
         }
         stdout.flush()?;
         Ok(Exit::Done)
     }
+
+    fn print_relays(&self, schedulers: &[Scheduler]) -> Result<Exit, CliError> {
+        let mut stdout = std::io::stdout().lock();
+        for scheduler in schedulers {
+            if self.json {
+                serde_json::to_writer(&mut stdout, scheduler).map_err(std::io::Error::from)?;
+                writeln!(stdout)?;
+                continue;
+            }
+            let Scheduler { host, pid, workers, since, .. } = scheduler;
+            writeln!(stdout, "{host} {pid}: {workers} workers, since {}", local_time(*since))?;
+            for relay in &scheduler.relays {
+                writeln!(stdout, "  {}", told(relay))?;
+            }
+        }
+        match schedulers.is_empty() {
+            true => Ok(Exit::Findings),
+            false => Ok(Exit::Done),
+        }
+    }
+}
+
+/// Why nothing, or less, is sent.
+fn print_troubles(out: &mut impl Write, schedulers: &[Scheduler]) -> std::io::Result<()> {
+    if schedulers.is_empty() {
+        writeln!(out, "-- no scheduler runs on this spool")?;
+    }
+    for scheduler in schedulers {
+        for relay in scheduler.relays.iter().filter(|relay| relay.state != "closed") {
+            writeln!(out, "-- {} {}: {}", scheduler.host, scheduler.pid, told(relay))?;
+        }
+    }
+    Ok(())
+}
+
+fn told(relay: &running::Relay) -> String {
+    let state = match relay.state.as_str() {
+        "closed" => "in use",
+        "half-open" => "out of use, being tried",
+        _ => "out of use",
+    };
+    let at = |what: &str, at: Option<u64>| at.map_or(String::new(), |at| format!("; {what} {}", local_time(at)));
+    let why = relay.why.as_ref().map_or(String::new(), |why| format!("; {why}"));
+    format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try))
 }
 
 fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ use super::{CliError, Exit, Global};
 use crate::daemon::clock;
 use crate::mail::MessageId;
 use crate::spool::census::{self, Message};
+use crate::spool::deferral::Deferral;
 use crate::spool::disk::unless_gone;
 use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
@@ -141,10 +142,16 @@ pub fn recipients(spool: &Spool, message: &Message) -> Result<Vec<Recipient>, Cl
         let name = FileName::Packet(packet.name.clone()).to_string();
         let Some(content) = unless_gone(folder.dir().read(&name, progress::MAX_PACKET))? else { continue };
         let done = packet.done.unwrap_or(0) as usize;
-        let delay_reason = packet.name.due().map(|due| format!("deferred, due {}", local_time(due.0)));
         for line in String::from_utf8_lossy(&content).lines().skip(done) {
             let address = line.split('\t').next().unwrap_or(line).to_owned();
-            recipients.push(Recipient { address, delay_reason: delay_reason.clone() });
+            let delay_reason = packet.name.due().map(|due| {
+                let due = local_time(due.0);
+                match Deferral::of_line(line.as_bytes()) {
+                    Some(Deferral { code, text, relay, .. }) => format!("{code} {text} ({relay}; next try {due})"),
+                    None => format!("next try {due}"),
+                }
+            });
+            recipients.push(Recipient { address, delay_reason });
         }
     }
     Ok(recipients)

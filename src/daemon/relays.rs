@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::deliver::{Limits, Relay};
-use crate::mail::Reply;
+use crate::mail::{Epoch, Reply};
+use crate::spool::running;
 
 use super::settings::BreakerSettings;
 
@@ -56,12 +57,12 @@ enum Breaker {
 
 /// Why and since when a relay is out of use.
 #[derive(Clone, Debug)]
-pub struct Outage {
-    pub since: Instant,
+struct Outage {
+    since: Instant,
     /// Not before that.
-    pub until: Instant,
+    until: Instant,
     failures: u32,
-    pub why: String,
+    why: String,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -307,14 +308,26 @@ impl Relays {
         }
     }
 
-    /// Those out of use.
-    pub fn outages(&self) -> Vec<(usize, Outage)> {
+    /// How each stands, for whoever asks.
+    pub fn report(&self, now: Instant, date: Epoch) -> Vec<running::Relay> {
         let states = self.states.lock();
-        let out = states.iter().enumerate().filter_map(|(index, state)| match &state.breaker {
-            Breaker::Closed => None,
-            Breaker::Open(outage) | Breaker::HalfOpen(outage) => Some((index, outage.clone())),
-        });
-        out.collect()
+        let report = |(relay, state): (&(Arc<dyn Relay>, Limits), &State)| {
+            let (name, outage) = match &state.breaker {
+                Breaker::Closed => ("closed", None),
+                Breaker::Open(outage) => ("open", Some(outage)),
+                Breaker::HalfOpen(outage) => ("half-open", Some(outage)),
+            };
+            let since = outage.map(|outage| now.saturating_duration_since(outage.since));
+            let ahead = outage.map(|outage| outage.until.saturating_duration_since(now));
+            running::Relay {
+                relay: relay.0.name().to_owned(),
+                state: name.to_owned(),
+                since: since.map(|since| date.0.saturating_sub(since.as_secs())),
+                next_try: ahead.map(|ahead| date.0 + ahead.as_secs()),
+                why: outage.map(|outage| outage.why.clone()),
+            }
+        };
+        self.relays.iter().zip(states.iter()).map(report).collect()
     }
 }
 

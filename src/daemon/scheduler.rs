@@ -123,6 +123,7 @@ impl Scheduler {
             watch = if self.watch.is_some() { "inotify" } else { "scan only" }, scan_ms = started.elapsed().as_millis() as u64,
             "distributing"
         );
+        self.shared.publish();
         Ok(self.hire()?)
     }
 

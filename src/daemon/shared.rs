@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
+use tracing::{debug, warn};
 
 use crate::claim::Claims;
 use crate::deliver::{self, Interrupt, Limits, Relay};
-use crate::mail::{MessageId, PacketName};
+use crate::mail::{Epoch, MessageId, PacketName};
 use crate::spool::Spool;
+use crate::spool::running::{self, Running, Scheduler};
 
 use super::board::Board;
+use super::clock;
 use super::message::OpenMessage;
 use super::relays::Relays;
 use super::settings::Settings;
@@ -30,6 +34,9 @@ pub struct Shared {
     /// Transactions that a stop left without a known, or without a recorded, end.
     pub uncertain: Mutex<Vec<String>>,
     current: RwLock<Arc<Current>>,
+    /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
+    running: Option<Mutex<Running>>,
+    since: Epoch,
 }
 
 /// The settings in force, and what is made of them. Replaced as a whole by a reload.
@@ -66,7 +73,15 @@ impl Shared {
         let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
         let (uncertain, uncertain_recipients) = (Mutex::default(), AtomicU64::new(0));
         let current = RwLock::new(Arc::new(current));
-        Shared { spool, board, claims, interrupt, in_flight, uncertain_recipients, uncertain, current }
+        let running = match Running::begin(&spool, &running::host(), std::process::id()) {
+            Ok(running) => Some(Mutex::new(running)),
+            Err(error) => {
+                warn!("{}", error.fate("`queue` will not show this scheduler"));
+                None
+            }
+        };
+        let since = clock::epoch();
+        Shared { spool, board, claims, interrupt, in_flight, uncertain_recipients, uncertain, current, running, since }
     }
 
     /// What this worker has in flight will be sent again after the stop that is under way.
@@ -76,12 +91,31 @@ impl Shared {
         }
     }
 
+    /// Lets others know how this process and its relays are.
+    pub fn publish(&self) {
+        let Some(running) = &self.running else { return };
+        let running = running.lock();
+        let current = self.current();
+        let scheduler = Scheduler {
+            host: running::host(),
+            pid: std::process::id(),
+            since: self.since.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            workers: current.settings.run.workers.get(),
+            relays: current.relays.report(Instant::now(), clock::epoch()),
+        };
+        if let Err(error) = running.write(&scheduler) {
+            debug!("{}", error.fate("`queue` shows what was known of this scheduler before"));
+        }
+    }
+
     pub fn current(&self) -> Arc<Current> {
         self.current.read().clone()
     }
 
     pub fn replace(&self, current: Current) {
         *self.current.write() = Arc::new(current);
+        self.publish();
         self.board.wake();
     }
 }

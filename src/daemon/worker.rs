@@ -189,6 +189,7 @@ impl Worker {
             let relay = self.current.relays.get(index).name();
             warn!(relay, "relay is out of use: {trouble}; its recipients stay where they are; next try in {pause:.1?}");
         }
+        self.shared.publish();
     }
 
     /// Whether the trouble is no more than that the relay wants fewer connections than it has.
@@ -228,6 +229,7 @@ impl Worker {
 
     fn relay_is_back(&self, index: usize) {
         info!(relay = self.current.relays.get(index).name(), "relay is back");
+        self.shared.publish();
         self.shared.board.wake();
     }
 

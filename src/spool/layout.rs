@@ -13,7 +13,8 @@ use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority, Retry, Serial};
 pub const DISTRIBUTE: &str = "distribute";
 pub const INCOMING: &str = "incoming";
 pub const BAD: &str = "bad";
-pub const TOP: [&str; 3] = [DISTRIBUTE, INCOMING, BAD];
+pub const RUNNING: &str = "running";
+pub const TOP: [&str; 4] = [DISTRIBUTE, INCOMING, BAD, RUNNING];
 
 pub const MESSAGE: &str = "message";
 pub const FAILURES: &str = "failures";
@@ -138,6 +139,24 @@ impl fmt::Display for Incoming {
     }
 }
 
+/// A running scheduler's file in `running/`: `<host>.<process id>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SchedulerName {
+    pub host: String,
+    pub pid: u32,
+}
+
+impl fmt::Display for SchedulerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.host, self.pid)
+    }
+}
+
+/// Whether a host's name in the spool may have that character.
+pub fn is_of_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
 /// A name that is none of the grammar's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a name of this spool: {reason}")]
@@ -251,6 +270,20 @@ impl FromStr for Incoming {
         }
         let id = text.parse().map_err(|error: crate::mail::BadMessageId| BadName::new(text, error.reason))?;
         Ok(Incoming::Draft(id))
+    }
+}
+
+impl FromStr for SchedulerName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let bad = || BadName::new(text, "expected <host>.<process id>");
+        let (host, pid) = text.rsplit_once('.').ok_or_else(bad)?;
+        let pid = plain_number(pid).and_then(|pid| u32::try_from(pid).ok()).ok_or_else(bad)?;
+        if host.is_empty() || host.starts_with('.') || !host.chars().all(is_of_host) {
+            return Err(bad());
+        }
+        Ok(SchedulerName { host: host.to_owned(), pid })
     }
 }
 

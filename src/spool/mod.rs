@@ -13,6 +13,7 @@
 //! - [`moves`]: requeue, hold, release, cancel.
 //! - [`set_aside`]: what can't be read goes to `bad/`, whole, with its reason.
 //! - [`census`]: depth and age, read from disk for people and dashboards.
+//! - [`running`]: what each scheduler says of itself.
 //! - [`check`]: everything that breaks the contract.
 //!
 //! It promises that a visible name is complete, that a checkpoint only advances, and that nothing is deleted
@@ -32,6 +33,7 @@ pub mod moves;
 pub mod note;
 pub mod progress;
 pub mod recipients;
+pub mod running;
 pub mod set_aside;
 
 use std::ffi::OsStr;

@@ -1,0 +1,142 @@
+//! What each running scheduler says of itself: one file a process in `running/`.
+//!
+//! For people and dashboards; nobody's mail depends on it. The process holds a lock on its file as long as it lives, so
+//! a file that a dead one left is known for what it is. It is overwritten in place and never synced: after a power loss
+//! nobody runs. A reader that meets it half written finds no JSON, and does without.
+
+use serde::{Deserialize, Serialize};
+
+use super::Spool;
+use super::disk::{Dir, Result, SpoolFile, unless_gone};
+use super::layout::{self, SchedulerName};
+
+/// A scheduler, as it sees itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Scheduler {
+    pub host: String,
+    pub pid: u32,
+    /// Unix seconds.
+    pub since: u64,
+    pub version: String,
+    pub workers: usize,
+    pub relays: Vec<Relay>,
+}
+
+/// A relay, as a scheduler sees it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Relay {
+    pub relay: String,
+    /// `closed`: in use. `open`: left alone until `next_try`. `half-open`: being tried.
+    pub state: String,
+    /// Since when it is out of use; unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// A few relays, and what they said last.
+const MAX_LENGTH: u64 = 1024 * 1024;
+
+/// This process's file. Dropped, it is removed.
+pub struct Running {
+    place: Dir,
+    file: SpoolFile,
+}
+
+impl Running {
+    /// Takes the places of processes of this host that have died, and one of its own.
+    pub fn begin(spool: &Spool, host: &str, pid: u32) -> Result<Running> {
+        let place = spool.root.open_dir(layout::RUNNING)?;
+        for (name, file) in files(&place)? {
+            if name.host == host && file.try_lock()? {
+                unless_gone(place.remove(&name.to_string()))?;
+            }
+        }
+        let name = SchedulerName { host: host.to_owned(), pid }.to_string();
+        let file = place.create(&name)?;
+        file.lock()?;
+        Ok(Running { place, file })
+    }
+
+    pub fn write(&self, scheduler: &Scheduler) -> Result<()> {
+        let mut text = serde_json::to_vec(scheduler).expect("strings and numbers are always JSON");
+        text.push(b'\n');
+        self.file.set_len(0)?;
+        self.file.write_at(&text, 0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whoever comes next on this host removes it otherwise.
+        let _ = self.place.remove(self.file.name());
+    }
+}
+
+/// The schedulers that run on this spool now.
+pub fn list(spool: &Spool) -> Result<Vec<Scheduler>> {
+    let Some(place) = unless_gone(spool.root.open_dir(layout::RUNNING))? else { return Ok(Vec::new()) };
+    let mut schedulers: Vec<Scheduler> = Vec::new();
+    for (_, file) in files(&place)? {
+        if file.try_lock()? {
+            continue;
+        }
+        schedulers.extend(serde_json::from_slice::<Scheduler>(&file.read_all(MAX_LENGTH)?).ok());
+    }
+    schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
+    Ok(schedulers)
+}
+
+fn files(place: &Dir) -> Result<Vec<(SchedulerName, SpoolFile)>> {
+    let mut files = Vec::new();
+    for (name, _) in place.list()? {
+        let Ok(name) = layout::parse::<SchedulerName>(&name) else { continue };
+        if let Some(file) = unless_gone(place.open_read(&name.to_string()))? {
+            files.push((name, file));
+        }
+    }
+    Ok(files)
+}
+
+/// This host, as the file's name has it.
+pub fn host() -> String {
+    let name = rustix::system::uname();
+    let name: String = name.nodename().to_string_lossy().chars().filter(|c| layout::is_of_host(*c)).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::Disk;
+    use super::*;
+
+    #[test]
+    fn a_scheduler_is_listed_as_long_as_it_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let running = Running::begin(&spool, "mail.example.org", 17).unwrap();
+        assert_eq!(list(&spool).unwrap(), [], "it has said nothing yet");
+        let relay = Relay {
+            relay: "smtp://relay".into(),
+            state: "open".into(),
+            since: Some(5),
+            next_try: Some(7),
+            why: Some("refused".into()),
+        };
+        let (host, version) = ("mail.example.org".into(), "1".into());
+        let me = Scheduler { host, pid: 17, since: 3, version, workers: 8, relays: vec![relay] };
+        running.write(&me).unwrap();
+        assert_eq!(list(&spool).unwrap(), [me]);
+        // As kill -9 leaves it.
+        let left = dir.path().join("running/mail.example.org.4711");
+        std::fs::write(&left, "{}").unwrap();
+        assert_eq!(list(&spool).unwrap().len(), 1);
+        drop(running);
+        assert_eq!(list(&spool).unwrap(), []);
+        drop(Running::begin(&spool, "mail.example.org", 18).unwrap());
+        assert!(!left.exists());
+    }
+}
