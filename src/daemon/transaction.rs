@@ -259,8 +259,14 @@ impl Worker {
             Err(Trouble::Uncertain { .. }) if intent && answered == 0 => {
                 answered = batch.len();
                 sorted.sent = batch.len();
-                trouble =
-                    Some(self.trouble(message, possession, result.expect_err("seen"), &recipients, "count as sent"));
+                trouble = Some(self.trouble(
+                    message,
+                    possession,
+                    result.expect_err("seen"),
+                    batch.len(),
+                    &recipients,
+                    "count as sent",
+                ));
             }
             Err(Trouble::Interrupted { .. }) if no_intent.is_some() => {
                 let error = no_intent.take().expect("seen");
@@ -270,7 +276,14 @@ impl Worker {
                 trouble = Some(if stops { End::Stopped } else { End::Relay });
             }
             Err(error) => {
-                trouble = Some(self.trouble(message, possession, error, &recipients[answered..], "are sent to again"));
+                trouble = Some(self.trouble(
+                    message,
+                    possession,
+                    error,
+                    batch.len(),
+                    &recipients[answered..],
+                    "are sent to again",
+                ));
             }
         }
         Delivered { sorted, answered, trouble, about_all }
@@ -299,12 +312,26 @@ impl Worker {
         message: &OpenMessage,
         possession: &Possession,
         trouble: Trouble,
+        asked: usize,
         unanswered: &[&str],
         fate: &str,
     ) -> End {
         let open = self.connection.take().expect("a transaction was on it");
         let relay = open.relay();
         match trouble {
+            Trouble::Unavailable { doing: "RCPT", reply: Some(_), .. } if asked > 1 => {
+                // It has lost patience in the middle of them, as Postfix does behind its 20th refusal on a connection: all
+                // of them at once would get no further next time.
+                let fewer = asked / 2;
+                self.current.relays.takes_at_most(relay, fewer, Instant::now());
+                let relay = self.current.relays.get(relay).name();
+                info!(relay, "connection lost: {trouble}; no more than {fewer} recipients are asked for at a time");
+                drop(open);
+                match self.shared.board.pause(Instant::now() + AFTER_REFUSAL) {
+                    true => End::Stopped,
+                    false => End::Relay,
+                }
+            }
             Trouble::Unavailable { .. } => {
                 if self.relay_is_busy(relay, &trouble) {
                     drop(open);

@@ -5,6 +5,7 @@
 pub mod child;
 pub mod delivery;
 pub mod log;
+pub mod postfix;
 pub mod program;
 pub mod relay;
 pub mod reports;

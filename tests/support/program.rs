@@ -20,7 +20,13 @@ pub struct Program(Child);
 impl Program {
     /// Starts it on `spool`, with further arguments of `run`. Its log goes nowhere.
     pub fn run(spool: &Path, arguments: &[&str]) -> Program {
+        Program::run_with(spool, arguments, &[])
+    }
+
+    /// The same, with variables of the environment.
+    pub fn run_with(spool: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Program {
         let program = command()
+            .envs(environment.iter().copied())
             .args(["--log-level", "error", "--spool"])
             .arg(spool)
             .arg("run")
