@@ -85,6 +85,24 @@ impl Sorted {
             && !self.failed.iter().any(|(_, reply)| relays::is_about_the_mailbox(reply))
     }
 
+    /// Adds what an earlier transaction found out.
+    fn take_in(&mut self, earlier: &mut Sorted) {
+        for (refused, earlier) in [(&mut self.deferred, &mut earlier.deferred), (&mut self.failed, &mut earlier.failed)]
+        {
+            refused.append(earlier);
+            refused.sort_by_key(|(index, _)| *index);
+        }
+    }
+
+    /// Splits off who was refused at index `passed` or behind it.
+    fn hold_back(&mut self, passed: usize) -> Sorted {
+        let split = |refused: &mut Vec<(usize, Box<Reply>)>| {
+            refused.split_off(refused.partition_point(|(index, _)| *index < passed))
+        };
+        let (deferred, failed) = (split(&mut self.deferred), split(&mut self.failed));
+        Sorted { deferred, failed, ..Sorted::default() }
+    }
+
     /// The answer that asks for less, if nobody was taken and all were told so.
     fn asks_for_less(&self) -> Option<&Reply> {
         let idle = self.sent == 0 && self.failed.is_empty() && self.again.is_empty();
@@ -121,6 +139,9 @@ impl Worker {
             (in_flight.from, in_flight.to) = (from, to);
         }
         let mut batch: Vec<usize> = (from..to).collect();
+        // Refused, and still ahead of the checkpoint: on record only once it passes them, so that the retry packet is in
+        // the packet's order, which is what a crash is mended by. Lost before that, they are asked for again.
+        let mut ahead = Sorted::default();
         while !batch.is_empty() {
             let Delivered { mut sorted, answered, trouble, about_all } =
                 self.deliver(message, possession, body, &batch);
@@ -144,10 +165,13 @@ impl Worker {
             }
             sorted.failed.splice(0..0, std::mem::take(suspected).failed);
             self.expire(message, &mut sorted, possession);
+            sorted.take_in(&mut ahead);
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.
             let unanswered = batch.get(answered).copied().unwrap_or(to);
             let first_again = sorted.again.first().copied().unwrap_or(to);
-            self.record(message, possession, &sorted, next, unanswered.min(first_again))?;
+            let passed = unanswered.min(first_again);
+            ahead = sorted.hold_back(passed);
+            self.record(message, possession, &sorted, next, passed)?;
             if let Some(end) = trouble {
                 return Err(end);
             }
@@ -319,9 +343,14 @@ impl Worker {
         let open = self.connection.take().expect("a transaction was on it");
         let relay = open.relay();
         match trouble {
+            Trouble::Unavailable { doing: "RCPT", reply: Some(_), .. } if open.transactions > 0 => {
+                // It has lost patience with this connection, as Postfix does behind its 20th refusal on one.
+                let relay = self.current.relays.get(relay).name();
+                info!(relay, "connection lost: {trouble}; a new one is tried");
+                End::Relay
+            }
             Trouble::Unavailable { doing: "RCPT", reply: Some(_), .. } if asked > 1 => {
-                // It has lost patience in the middle of them, as Postfix does behind its 20th refusal on a connection: all
-                // of them at once would get no further next time.
+                // All of them at once would get no further next time.
                 let fewer = asked / 2;
                 self.current.relays.takes_at_most(relay, fewer, Instant::now());
                 let relay = self.current.relays.get(relay).name();

@@ -103,6 +103,36 @@ fn a_452_about_one_mailbox_among_others_defers_that_recipient_and_a_lost_connect
 }
 
 #[test]
+fn those_deferred_behind_a_limit_of_recipients_are_in_one_packet_only_when_the_connection_is_lost() {
+    let spool = TestSpool::new();
+    spool.put_packets("3", "list@ahead.example.org.1700000000.1", &[members("m", 5)]);
+    let transactions = Counter::default();
+    let relay = Relay::start(
+        Policy::new()
+            .rcpt(|recipient, tries| match (recipient, tries) {
+                ("m000002@example.org" | "m000003@example.org", 0) | ("m000004@example.org", 0 | 1) => {
+                    Rcpt::Say("452 4.5.3 too many recipients")
+                }
+                ("m000003@example.org", 1) | ("m000005@example.org", 0) => Rcpt::Say("450 4.2.1 later"),
+                _ => Rcpt::Take,
+            })
+            // Whatever comes third is lost, and nobody got it.
+            .data(move |_| match transactions.next() {
+                2 => crate::support::relay::Data::HangUp,
+                _ => crate::support::relay::Data::Go,
+            }),
+    );
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_empty();
+    running.stop();
+    let record = relay.record();
+    assert!(record.tries.values().sum::<u64>() > 9, "the third transaction was not tried again: {:?}", record.tries);
+    let mut recipients: Vec<_> = record.recipients().collect();
+    recipients.sort_unstable();
+    assert_eq!(recipients, members("m", 5));
+}
+
+#[test]
 fn a_message_deferred_as_a_whole_is_tried_again() {
     let spool = TestSpool::new();
     spool.put_packets("3", "later@whole.example.org.1700000000.1", &[members("later", 3)]);
