@@ -88,13 +88,11 @@ fn those_postfix_does_not_know_are_reported_and_all_others_get_it_once() {
 #[test]
 fn greylisted_recipients_get_it_later_and_once() {
     let sink = SmtpSink::start(Speaks::Smtp);
-    let postfix = Postfix::start(
+    let mut postfix = Postfix::start(
         &sink,
-        "smtpd_recipient_restrictions = check_recipient_access regexp:$config_directory/grey\n\
+        "smtpd_recipient_restrictions = check_recipient_access regexp:{{/^grey/ 450 4.7.1 Greylisted}}\n\
          smtpd_error_sleep_time = 0",
     );
-    std::fs::write(postfix.etc().join("grey"), "/^grey/ 450 4.7.1 Greylisted\n").unwrap();
-    postfix.reload();
     let spool = TestSpool::new();
     let everybody = [members("grey", 100), members("m", 100)].concat();
     let name = put(&spool, &everybody);
@@ -112,8 +110,7 @@ fn greylisted_recipients_get_it_later_and_once() {
         !names.is_empty() && packets(&names).all(is_retry)
     };
     wait_until("nobody but deferred recipients is left", deferred, || format!("{:?}", spool.waiting()));
-    std::fs::write(postfix.etc().join("grey"), "").unwrap();
-    postfix.reload();
+    postfix.restart("");
     spool.wait_until_empty();
     assert!(program.stop().success());
     assert_eq!(wait_for_all(&sink, 200), everybody);

@@ -114,6 +114,8 @@ pub struct Postfix {
     child: Option<Child>,
     pub port: u16,
     dir: TempDir,
+    /// main.cf, without what a test adds to it.
+    main: String,
 }
 
 /// Queue directories of the user postfix alone.
@@ -144,7 +146,7 @@ impl Postfix {
     pub fn start(sink: &SmtpSink, more: &str) -> Postfix {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let mut postfix = Postfix { child: None, port, dir };
+        let mut postfix = Postfix { child: None, port, dir, main: String::new() };
         let (etc, queue, data) = (postfix.etc(), postfix.path("queue"), postfix.path("data"));
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         for path in [&etc, &queue, &data] {
@@ -168,17 +170,17 @@ impl Postfix {
                 chown(&path, owner, group).unwrap();
             }
         }
-        let main = format!(
+        postfix.main = format!(
             "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\n\
              daemon_directory = /usr/lib/postfix/sbin\ncommand_directory = /usr/sbin\n\
              inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\nmyhostname = postfix.test\n\
              mydestination =\nalias_maps =\nrelayhost = [127.0.0.1]:{}\nminimal_backoff_time = 1s\nqueue_run_delay = 1s\n\
-             smtpd_relay_restrictions = permit_mynetworks, reject\n{more}\n",
+             smtpd_relay_restrictions = permit_mynetworks, reject\n",
             queue.display(),
             data.display(),
             sink.port,
         );
-        fs::write(etc.join("main.cf"), main).unwrap();
+        postfix.write_main(more);
         fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - 100 smtpd\n{SERVICES}")).unwrap();
         postfix.come_up();
         postfix
@@ -188,7 +190,11 @@ impl Postfix {
         self.dir.path().join(name)
     }
 
-    pub fn etc(&self) -> PathBuf {
+    fn write_main(&self, more: &str) {
+        fs::write(self.etc().join("main.cf"), format!("{}{more}\n", self.main)).unwrap();
+    }
+
+    fn etc(&self) -> PathBuf {
         self.path("etc")
     }
 
@@ -205,10 +211,11 @@ impl Postfix {
         }
     }
 
-    /// Takes up a changed configuration, as `postfix reload` does.
-    pub fn reload(&self) {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::HUP).unwrap();
+    /// Starts it again, with other further lines of main.cf.
+    pub fn restart(&mut self, more: &str) {
+        self.go_down();
+        self.write_main(more);
+        self.come_up();
     }
 }
 
