@@ -25,6 +25,8 @@ pub struct OpenMessage {
     deck: Mutex<Deck>,
     bodies: Mutex<HashMap<Mode, Arc<Body>>>,
     pub latest_failures: Mutex<LatestFailures>,
+    /// When failures are to be reported if it is not finished until then. `None`: not looked up yet.
+    pub next_report: Mutex<Option<Epoch>>,
 }
 
 struct Deck {
@@ -88,6 +90,7 @@ impl OpenMessage {
             deck: Mutex::new(Deck { waiting, taken: HashSet::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
             latest_failures: Mutex::default(),
+            next_report: Mutex::default(),
         })
     }
 

@@ -10,6 +10,7 @@
 //! - [`board`]: the backlog behind its lock, for all threads.
 //! - [`worker`] and [`transaction`]: what a worker does, top to bottom.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
+//! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`relays`]: which relay is used, and when none is.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
@@ -19,6 +20,7 @@ pub mod clock;
 mod message;
 mod possession;
 mod relays;
+mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;

@@ -16,6 +16,7 @@ pub struct Settings {
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub guard: GuardSettings,
+    pub report: ReportSettings,
     pub inject: InjectSettings,
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
@@ -66,6 +67,12 @@ pub struct RetrySettings {
     pub expire: Duration,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub struct ReportSettings {
+    /// How often the sender is told of failures while the message is still being distributed; zero: at its end alone.
+    pub every: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct InjectSettings {
     /// Recipients a packet.
@@ -106,6 +113,7 @@ impl Default for Settings {
             breaker: BreakerSettings { first_pause: Duration::from_secs(1), longest_pause: Duration::from_secs(60) },
             guard: GuardSettings { transactions: 3 },
             retry: RetrySettings { schedule, expire: Duration::from_secs(5 * 24 * 60 * MINUTE) },
+            report: ReportSettings { every: Duration::from_secs(4 * 60 * MINUTE) },
             inject: InjectSettings { packet_size: count(1000), priority: "5".parse().expect("5 is a priority") },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
             log: LogSettings { format: None, level: "info".into() },

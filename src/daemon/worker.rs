@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::deliver::{Connection, Trouble};
-use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
+use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply, ReversePath};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
 use crate::spool::folder::{Folder, Removal};
 use crate::spool::layout::FileName;
 use crate::spool::moves::{self, Moved};
+use crate::spool::reports::Made;
 use crate::spool::set_aside;
 
 use super::board::{Assignment, Decision, Next};
@@ -519,6 +520,7 @@ impl Worker {
     /// This worker has nothing more to do with its packet. If it was the last one that anybody had to do with, looks what
     /// is left of the message.
     fn end_of_packet(&self, key: Key, message: &OpenMessage) {
+        self.report_now_and_then(key, message);
         if !self.shared.board.done(key) {
             return;
         }
@@ -537,7 +539,13 @@ impl Worker {
         let board = &self.shared.board;
         let id = message.folder.id();
         let level = board.level(key).unwrap_or(Level::LAST);
-        match message.folder.remove(&self.shared.spool, Priority::At(level), now)? {
+        let may_report = message.sender != ReversePath::Null;
+        let mut removal = message.folder.remove(&self.shared.spool, Priority::At(level), now, may_report)?;
+        if removal == Removal::Unreported {
+            let may_report = self.report(message, level, now)? != Made::NoName;
+            removal = message.folder.remove(&self.shared.spool, Priority::At(level), now, may_report)?;
+        }
+        match removal {
             Removal::Removed => {
                 info!(message_id = %id, took_s = now.since(message.arrival), "message is distributed");
                 board.gone(key);
@@ -546,6 +554,8 @@ impl Worker {
                 warn!(message_id = %id, "message is set aside in bad/: {why}");
                 board.gone(key);
             }
+            // Another process is at it.
+            Removal::Unreported => board.sleep(key, now.plus(RECHECK)),
             Removal::NotFinished => {
                 // Deferred recipients that come due, or packets that other processes work on.
                 let when = |packet: &PacketName| match packet.due() {

@@ -48,6 +48,17 @@ impl MessageId {
         Epoch(self.parts().1.parse().expect("checked when the id was made"))
     }
 
+    /// The id of the message's `number`th failure report: `my-list+report-1@my.dom.1192613090.972`. The list's name is cut
+    /// where the id would be too long; `None` where that is not enough.
+    pub fn report(&self, number: u32) -> Option<MessageId> {
+        let (list, seconds, own) = self.parts();
+        let (local, domain) = list.rsplit_once('@').expect("an id has an @");
+        let rest = format!("+report-{number}@{domain}.{seconds}.{own}");
+        let room = MAX_LENGTH.checked_sub(rest.len())?;
+        let local = local[..room.min(local.len())].trim_end_matches('.');
+        format!("{local}{rest}").parse().ok()
+    }
+
     fn parts(&self) -> (&str, &str, &str) {
         split(&self.0).expect("checked when the id was made")
     }

@@ -102,29 +102,40 @@ fn lines(content: &[u8]) -> impl Iterator<Item = Line> {
     content.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
-/// The failures that hold, in order.
-pub fn read(folder: &Dir) -> Result<Vec<Failure>> {
-    let Some(content) = unless_gone(folder.read(FAILURES, MAX_LENGTH))? else { return Ok(Vec::new()) };
-    let mut failures: Vec<Option<Failure>> = Vec::new();
+/// The failures that hold and whose lines begin at octet `from` or behind it, in order, each with the octet at which its line
+/// ends.
+pub fn read_behind(folder: &Dir, from: u64) -> Result<Vec<(Failure, u64)>> {
+    let Some(file) = unless_gone(folder.open_read(FAILURES))? else { return Ok(Vec::new()) };
+    if file.look()?.size <= from {
+        return Ok(Vec::new());
+    }
+    let content = file.read_from(from, MAX_LENGTH)?;
+    let mut failures: Vec<Option<(Failure, u64)>> = Vec::new();
     let mut latest: HashMap<(String, String), usize> = HashMap::new();
-    for line in lines(&content) {
-        match line {
-            Line::Failure(failure) => {
-                // Said twice where the disk failed behind the first write, and the whole was written again.
-                let before = latest.insert((failure.packet.clone(), failure.recipient.clone()), failures.len());
-                if let Some(before) = before {
-                    failures[before] = None;
-                }
-                failures.push(Some(failure));
-            }
-            Line::Retraction(Retraction { retracted, packet, .. }) => {
-                if let Some(index) = latest.remove(&(packet, retracted)) {
-                    failures[index] = None;
-                }
-            }
+    let mut end = from;
+    for line in content.split_inclusive(|&b| b == b'\n') {
+        end += line.len() as u64;
+        // A line that is no JSON is the piece of an append that a crash cut short: its checkpoint did not pass.
+        let (packet, recipient, failure) = match serde_json::from_slice(line) {
+            Ok(Line::Failure(failure)) => (failure.packet.clone(), failure.recipient.clone(), Some(failure)),
+            Ok(Line::Retraction(Retraction { retracted, packet, .. })) => (packet, retracted, None),
+            Err(_) => continue,
+        };
+        // Said twice where the disk failed behind the first write, and the whole was written again.
+        if let Some(before) = latest.remove(&(packet.clone(), recipient.clone())) {
+            failures[before] = None;
+        }
+        if let Some(failure) = failure {
+            latest.insert((packet, recipient), failures.len());
+            failures.push(Some((failure, end)));
         }
     }
     Ok(failures.into_iter().flatten().collect())
+}
+
+/// The failures that hold, in order.
+pub fn read(folder: &Dir) -> Result<Vec<Failure>> {
+    Ok(read_behind(folder, 0)?.into_iter().map(|(failure, _)| failure).collect())
 }
 
 /// The last batch of failures of each packet: all that a crash can have left ahead of a checkpoint. Read on from where

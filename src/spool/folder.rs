@@ -13,7 +13,7 @@ use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority};
 use super::disk::{Dir, Identity, Kind, Result, unless_gone};
 use super::layout::{self, FileName, MessageName};
 use super::note::Note;
-use super::{Spool, failures, set_aside};
+use super::{Spool, reports, set_aside};
 
 /// A message is read into memory; relays take 10 to 50 MiB, so this is no limit one meets.
 pub const MAX_MESSAGE: u64 = 256 * 1024 * 1024;
@@ -34,6 +34,9 @@ pub struct Contents {
     pub packets: Vec<PacketName>,
     pub statuses: Vec<PacketName>,
     pub failures: bool,
+    pub reported: bool,
+    /// Reports that are not shown yet.
+    pub reports: Vec<u32>,
     pub held: bool,
     pub reason: bool,
     /// What the grammar doesn't know, or what is no regular file, and why.
@@ -46,6 +49,8 @@ pub enum Removal {
     Removed,
     /// A packet is left: somebody works on it, or it waits.
     NotFinished,
+    /// Its sender is to be told of failures first.
+    Unreported,
     /// Went to `bad/` for the reason given: something in it has not been reported to anybody.
     SetAside(String),
 }
@@ -94,6 +99,10 @@ impl Folder {
         let mut contents = Contents::default();
         for (name, kind) in self.dir.list()? {
             let file = match layout::parse::<FileName>(&name) {
+                Ok(FileName::Report(number)) if kind == Kind::Directory => {
+                    contents.reports.push(number);
+                    continue;
+                }
                 Ok(file) if kind == Kind::File => file,
                 Ok(_) => {
                     contents.strange.push((name, "not a regular file".into()));
@@ -110,11 +119,14 @@ impl Folder {
                 FileName::Packet(packet) => contents.packets.push(packet),
                 FileName::Status(packet) => contents.statuses.push(packet),
                 FileName::Failures => contents.failures = true,
+                FileName::Reported => contents.reported = true,
+                FileName::Report(_) => contents.strange.push((name, "not a folder".into())),
                 FileName::Held => contents.held = true,
                 FileName::Reason => contents.reason = true,
             }
         }
         contents.packets.sort_unstable();
+        contents.reports.sort_unstable();
         Ok(contents)
     }
 
@@ -128,11 +140,12 @@ impl Folder {
         unless_gone(self.dir.read(&FileName::Variant(mode.clone()).to_string(), MAX_MESSAGE))
     }
 
-    /// Takes a finished message away. `priority` is where it was last seen.
+    /// Takes a finished message away. `priority` is where it was last seen. `may_report`: failures that nobody has been told
+    /// of can be reported, and else are set aside with the message.
     ///
     /// Several processes may do this to one message at a time: what has gone already is fine. The packets' removal is on
     /// disk before this is called, so a power loss brings back a finished folder at worst.
-    pub fn remove(&self, spool: &Spool, priority: Priority, now: Epoch) -> Result<Removal> {
+    pub fn remove(&self, spool: &Spool, priority: Priority, now: Epoch, may_report: bool) -> Result<Removal> {
         let contents = match self.contents() {
             Err(error) if error.is_gone() => return Ok(Removal::Removed),
             contents => contents?,
@@ -140,10 +153,19 @@ impl Folder {
         if !contents.packets.is_empty() {
             return Ok(Removal::NotFinished);
         }
-        let failed = if contents.failures { failures::read(&self.dir)?.len() } else { 0 };
         let mut because = Vec::new();
-        if failed > 0 {
-            because.push(format!("{failed} recipients failed for good: see the file failures"));
+        let unreported = match contents.failures.then(|| reports::unreported(self)).transpose() {
+            Err(error) if error.source.kind() == std::io::ErrorKind::InvalidData => {
+                because.push(error.to_string());
+                0
+            }
+            failures => failures?.map_or(0, |failures| failures.len()),
+        };
+        if may_report && because.is_empty() && (unreported > 0 || !contents.reports.is_empty()) {
+            return Ok(Removal::Unreported);
+        }
+        if unreported > 0 {
+            because.push(format!("{unreported} recipients failed for good: see the file failures"));
         }
         if let Some((name, why)) = contents.strange.first() {
             because.push(format!("{} is no file of a message: {why}", name.display()));
@@ -157,10 +179,17 @@ impl Folder {
         }
         let statuses = contents.statuses.into_iter().map(FileName::Status);
         let variants = contents.variants.into_iter().map(FileName::Variant);
-        // The message last: as long as it is there, the folder is a finished one and not a damaged one.
-        let last = [FileName::Failures, FileName::Held, FileName::Reason, FileName::Message];
-        for file in statuses.chain(variants).chain(last) {
+        for file in statuses.chain(variants) {
             unless_gone(self.dir.remove(&file.to_string()))?;
+        }
+        if contents.failures {
+            // Without what says that they were reported, they would be reported again.
+            unless_gone(self.dir.remove(layout::FAILURES))?;
+            self.dir.sync()?;
+        }
+        // The message last: as long as it is there, the folder is a finished one and not a damaged one.
+        for file in [layout::REPORTED, layout::HELD, layout::REASON, layout::MESSAGE] {
+            unless_gone(self.dir.remove(file))?;
         }
         self.remove_empty(spool, priority)?;
         Ok(Removal::Removed)

@@ -18,11 +18,13 @@ pub const TOP: [&str; 4] = [DISTRIBUTE, INCOMING, BAD, RUNNING];
 
 pub const MESSAGE: &str = "message";
 pub const FAILURES: &str = "failures";
+pub const REPORTED: &str = "reported";
 pub const HELD: &str = "held";
 pub const REASON: &str = "reason";
 
 const RECIPIENTS: &str = "recipients.";
 const STATUS: &str = ".status";
+const REPORT: &str = "report.";
 const AT: &str = ":at";
 const ADOPT: &str = "adopt:";
 
@@ -60,7 +62,7 @@ impl fmt::Display for MessageName {
     }
 }
 
-/// A file inside a message's folder.
+/// A file inside a message's folder, or a report's folder there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FileName {
     /// The message itself.
@@ -72,6 +74,10 @@ pub enum FileName {
     Status(PacketName),
     /// Recipients that failed for good.
     Failures,
+    /// How many of them have been reported.
+    Reported,
+    /// A folder: the message's n-th failure report, not shown yet.
+    Report(u32),
     /// In `z/`: since when, by whom and why the message is held.
     Held,
     /// In `bad/`: why it was set aside.
@@ -86,6 +92,8 @@ impl fmt::Display for FileName {
             FileName::Packet(packet) => write!(f, "{}", PacketFile(packet)),
             FileName::Status(packet) => write!(f, "{}{STATUS}", PacketFile(packet)),
             FileName::Failures => f.write_str(FAILURES),
+            FileName::Reported => f.write_str(REPORTED),
+            FileName::Report(number) => write!(f, "{REPORT}{number}"),
             FileName::Held => f.write_str(HELD),
             FileName::Reason => f.write_str(REASON),
         }
@@ -204,12 +212,17 @@ impl FromStr for FileName {
         match text {
             MESSAGE => return Ok(FileName::Message),
             FAILURES => return Ok(FileName::Failures),
+            REPORTED => return Ok(FileName::Reported),
             HELD => return Ok(FileName::Held),
             REASON => return Ok(FileName::Reason),
             _ => {}
         }
         if let Some(mode) = text.strip_prefix(MESSAGE).and_then(|rest| rest.strip_prefix('.')) {
             return mode.parse().map(FileName::Variant).map_err(|error| BadName::new(text, error));
+        }
+        if let Some(number) = text.strip_prefix(REPORT) {
+            let number = plain_number(number).and_then(|number| u32::try_from(number).ok()).filter(|&n| n > 0);
+            return number.map(FileName::Report).ok_or_else(|| BadName::new(text, "expected report.<number>"));
         }
         let bad =
             || BadName::new(text, "expected message, message.<mode>, recipients.<mode>.<serial>, failures or held");
@@ -311,6 +324,8 @@ mod tests {
             "recipients.mail.0001",
             "recipients.mail.001.status",
             "failures",
+            "reported",
+            "report.1",
             "held",
             "recipients.mail.0001.r1:at1192613690",
             "recipients.mail.0001.r12:at1192613690.status",
@@ -353,6 +368,9 @@ mod tests {
             ".message",
             "status",
             "failures.1",
+            "report.0",
+            "report.01",
+            "report.x",
         ] {
             assert!(text.parse::<FileName>().is_err(), "{text:?}");
         }

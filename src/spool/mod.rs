@@ -33,6 +33,7 @@ pub mod moves;
 pub mod note;
 pub mod progress;
 pub mod recipients;
+pub mod reports;
 pub mod running;
 pub mod set_aside;
 

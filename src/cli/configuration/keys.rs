@@ -165,6 +165,14 @@ pub const KEYS: &[Key] = &[
         show: |settings| shown_duration(settings.retry.expire),
     },
     Key {
+        name: "report.every",
+        set: |settings, text| {
+            settings.report.every = duration(one(text, DURATION)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.report.every),
+    },
+    Key {
         name: "inject.packet_size",
         set: |settings, text| {
             settings.inject.packet_size = parsed(text, "a number from 1")?;
