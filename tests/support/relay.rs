@@ -92,8 +92,10 @@ pub enum Ended {
 /// Everything that the relay remembers.
 #[derive(Clone, Default, Debug)]
 pub struct Record {
-    /// In the order of their final dots.
+    /// In the order of their final dots; without failure reports.
     pub taken: Vec<Taken>,
+    /// What came with a null sender, whole.
+    pub reports: Vec<Vec<u8>>,
     /// By connection number.
     pub connections: Vec<Ended>,
     /// How often each address stood in a RCPT.
@@ -436,6 +438,7 @@ impl Conversation<'_> {
         out.clear();
         let data_at = Instant::now();
         let mut subject = String::new();
+        let mut content = Vec::new();
         loop {
             let Some(line) = read_line(input)? else { return Ok(false) };
             if go == Data::HangUpInBody {
@@ -447,6 +450,10 @@ impl Conversation<'_> {
             if let Some(text) = line.strip_prefix(b"Subject: ") {
                 subject = String::from_utf8_lossy(text).into_owned();
             }
+            if envelope.sender.is_empty() {
+                content.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+                content.extend_from_slice(b"\r\n");
+            }
         }
         let dot_at = Instant::now();
         let dot = (policy.dot)(&envelope);
@@ -454,7 +461,12 @@ impl Conversation<'_> {
             std::thread::sleep(delay);
         }
         if matches!(dot, Dot::Take | Dot::TakeAfter(_) | Dot::TakeAndHangUp) {
-            self.shared.record.lock().taken.push(Taken { envelope, subject, data_at, dot_at });
+            let mut record = self.shared.record.lock();
+            match envelope.sender.is_empty() {
+                true => record.reports.push(content),
+                false => record.taken.push(Taken { envelope, subject, data_at, dot_at }),
+            }
+            drop(record);
             self.shared.changed.notify_all();
         }
         match dot {
