@@ -147,3 +147,20 @@ fn without_the_guard_refusals_are_refusals() {
     running.stop();
     assert_eq!(crate::support::reports::failed(&relay.record(), &spool, REFUSED).len(), 50);
 }
+
+#[test]
+fn an_empty_retry_packet_that_a_crash_left_holds_up_nobody() {
+    let (relay, spool) = (Relay::start(Policy::new()), TestSpool::new());
+    let name = "list@lists.example.org.1700000000.1";
+    let everybody = members("m", 3);
+    let files = [
+        ("message", "Subject: x\n\nx\n"),
+        ("recipients.mail.0001.r1:at1700000001", ""),
+        ("recipients.mail.0002", &everybody.join("\n")),
+    ];
+    spool.put("5", name, &files);
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_empty();
+    running.stop();
+    assert_eq!(relay.record().recipients().count(), everybody.len());
+}
