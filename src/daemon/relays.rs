@@ -78,10 +78,12 @@ pub enum Pick {
     Wait(Instant),
 }
 
-/// One of a relay's connections. Dropped, the connection counts no more.
+/// One of a relay's connections. Dropped, the connection counts no more; and if it was a probe of which nobody has said
+/// how it went, the next worker probes.
 pub struct Slot {
     relays: Arc<Relays>,
     index: usize,
+    probes: bool,
 }
 
 /// Answer to a worker that has a connection, before each transaction.
@@ -146,8 +148,8 @@ impl Relays {
     }
 
     /// The relay to connect to: one that it is time to probe, else, of those that are in use, the first, or by weight the one
-    /// with the fewest connections for its share. Whoever gets one says how it went: with [`Relays::works`],
-    /// [`Relays::fails`] or [`Relays::no_answer`].
+    /// with the fewest connections for its share. Whoever gets one says how it went, with [`Relays::works`] or
+    /// [`Relays::fails`], or nothing, if it came to no answer.
     pub fn pick(self: &Arc<Relays>, now: Instant) -> Pick {
         let mut states = self.states.lock();
         let mut soonest = now + self.breaker.longest_pause;
@@ -156,7 +158,7 @@ impl Relays {
             match &state.breaker {
                 Breaker::Open(outage) if outage.until <= now => {
                     state.breaker = Breaker::HalfOpen(outage.clone());
-                    return self.slot(state, index);
+                    return self.slot(state, index, true);
                 }
                 Breaker::Open(outage) => soonest = soonest.min(outage.until),
                 Breaker::HalfOpen(_) => soonest = soonest.min(now + FOR_OTHERS),
@@ -175,14 +177,14 @@ impl Relays {
             }
         }
         match best {
-            Some((_, index)) => self.slot(&mut states[index], index),
+            Some((_, index)) => self.slot(&mut states[index], index, false),
             None => Pick::Wait(soonest),
         }
     }
 
-    fn slot(self: &Arc<Relays>, state: &mut State, index: usize) -> Pick {
+    fn slot(self: &Arc<Relays>, state: &mut State, index: usize, probes: bool) -> Pick {
         state.connections += 1;
-        Pick::Use(Slot { relays: self.clone(), index })
+        Pick::Use(Slot { relays: self.clone(), index, probes })
     }
 
     /// Whether a transaction of so many recipients may begin now on one of this relay's connections.
@@ -246,14 +248,6 @@ impl Relays {
         state.breaker =
             Breaker::Open(Outage { since, until: now + pause, failures: failures + 1, why: why.to_owned() });
         news.then_some(pause)
-    }
-
-    /// The try was given up before there was an answer.
-    pub fn no_answer(&self, index: usize, now: Instant) {
-        let state = &mut self.states.lock()[index];
-        if let Breaker::HalfOpen(outage) = &state.breaker {
-            state.breaker = Breaker::Open(Outage { until: now, ..outage.clone() });
-        }
     }
 
     /// The relay asks for less. `Some` if that is news: how many connections it gets from now on. `all`: it would take
@@ -345,7 +339,14 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.relays.states.lock()[self.index].connections -= 1;
+        let state = &mut self.relays.states.lock()[self.index];
+        state.connections -= 1;
+        // Else everybody would wait for the end of this probe, for ever.
+        if self.probes
+            && let Breaker::HalfOpen(outage) = &state.breaker
+        {
+            state.breaker = Breaker::Open(outage.clone());
+        }
     }
 }
 
@@ -417,11 +418,26 @@ mod tests {
         assert!(relays.fails(1, start, "gone").is_some());
         assert_eq!(pick(start), None);
         let later = start + LONGEST;
-        assert_eq!(pick(later), Some(0));
-        assert_eq!(pick(later), Some(1));
+        let probes = [used(relays.pick(later)).unwrap(), used(relays.pick(later)).unwrap()];
+        assert_eq!(probes.each_ref().map(Slot::index), [0, 1]);
         assert_eq!(pick(later), None, "both are being probed");
         assert!(relays.works(0));
         assert_eq!(pick(later), Some(0));
+    }
+
+    #[test]
+    fn a_probe_that_came_to_no_answer_leaves_the_relay_to_the_next_one() {
+        let relays = relays(&[Limits::default()], 8);
+        let start = Instant::now();
+        assert!(relays.fails(0, start, "gone").is_some());
+        let later = start + LONGEST;
+        let probe = used(relays.pick(later)).unwrap();
+        assert!(used(relays.pick(later)).is_none(), "it is being probed");
+        drop(probe);
+        let probe = used(relays.pick(later)).expect("the next probe");
+        assert!(relays.fails(0, later, "gone").is_none(), "no news");
+        drop(probe);
+        assert!(used(relays.pick(later)).is_none(), "what was said of a probe holds");
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Worker {
     ) -> Result<(), End> {
         let relay = self.connection.as_ref().expect("connected before a transaction").relay();
         let (next, end) = (possession.progress.next(), possession.progress.packet().len());
-        if suspected.to == end {
+        // (An empty packet, as a crash may leave one, is not suspected of anything: it is finished.)
+        if suspected.to == end && next < end {
             // Nothing is left to ask about. Others may show meanwhile that the relay works.
             return Err(End::Later);
         }

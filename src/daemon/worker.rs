@@ -173,10 +173,7 @@ impl Worker {
                     let setup = started.elapsed();
                     self.connection = Some(Open { connection, slot, transactions: 0, setup });
                 }
-                Err(Trouble::Interrupted { .. }) => {
-                    self.current.relays.no_answer(slot.index(), Instant::now());
-                    return Err(Instant::now());
-                }
+                Err(Trouble::Interrupted { .. }) => return Err(Instant::now()),
                 // What the others' connections show to be up has said that they are enough.
                 Err(trouble) if self.relay_is_busy(slot.index(), &trouble) => return Err(started + AFTER_REFUSAL),
                 Err(trouble) => self.relay_fails(slot.index(), &trouble),
@@ -452,7 +449,13 @@ impl Worker {
             let recipients = self.current.settings.run.recipients_per_transaction.get();
             match self.current.relays.admit(relay, recipients, Instant::now()) {
                 Admission::Go => return Ok(()),
-                Admission::Leave => self.hang_up(),
+                Admission::Leave => {
+                    // A probe that leaves has found a relay that greets.
+                    if self.connection.as_ref().is_some_and(|open| open.transactions == 0) {
+                        self.relay_works(relay);
+                    }
+                    self.hang_up();
+                }
                 Admission::Wait(until) => {
                     if self.shared.board.pause(until) {
                         return Err(End::Stopped);

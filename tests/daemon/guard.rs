@@ -106,7 +106,7 @@ fn a_message_of_unknown_users_fails_and_is_not_held() {
     let running = Running::start(settings(spool.path(), relay.url(), 2));
     spool.wait_until_empty();
     running.stop();
-    assert_eq!(crate::support::reports::failed(&relay.record(), &spool, DEAD).len(), 60);
+    assert_eq!(crate::support::reports::failed(&relay.record().reports, DEAD).len(), 60);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn refusals_without_a_status_are_believed_where_other_messages_get_through() {
     assert!(held_because(&spool, REFUSED).is_none(), "{:?}", spool.waiting());
     spool.wait_until_empty();
     running.stop();
-    assert_eq!(crate::support::reports::failed(&relay.record(), &spool, REFUSED).len(), 20);
+    assert_eq!(crate::support::reports::failed(&relay.record().reports, REFUSED).len(), 20);
 }
 
 #[test]
@@ -145,5 +145,22 @@ fn without_the_guard_refusals_are_refusals() {
     let running = Running::start(settings);
     spool.wait_until_empty();
     running.stop();
-    assert_eq!(crate::support::reports::failed(&relay.record(), &spool, REFUSED).len(), 50);
+    assert_eq!(crate::support::reports::failed(&relay.record().reports, REFUSED).len(), 50);
+}
+
+#[test]
+fn an_empty_retry_packet_that_a_crash_left_holds_up_nobody() {
+    let (relay, spool) = (Relay::start(Policy::new()), TestSpool::new());
+    let name = "list@lists.example.org.1700000000.1";
+    let everybody = members("m", 3);
+    let files = [
+        ("message", "Subject: x\n\nx\n"),
+        ("recipients.mail.0001.r1:at1700000001", ""),
+        ("recipients.mail.0002", &everybody.join("\n")),
+    ];
+    spool.put("5", name, &files);
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_empty();
+    running.stop();
+    assert_eq!(relay.record().recipients().count(), everybody.len());
 }

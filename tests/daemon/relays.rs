@@ -171,6 +171,6 @@ fn with_skip_a_transaction_in_which_somebody_was_refused_is_repeated_all_the_sam
     spool.wait_until_empty();
     running.stop();
     // Skipping them would lose the one who was refused.
-    assert_eq!(reports::failed(&relay.record(), &spool, ID).len(), 1);
+    assert_eq!(reports::failed(&relay.record().reports, ID).len(), 1);
     assert_eq!(log::lines_with(&["uncertain", "are sent to again", ID]).len(), 1);
 }

@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 
 use crate::support::log;
 use crate::support::relay::{Counter, Dot, Policy, Rcpt, Relay};
+use crate::support::reports::{self, Failed};
 use crate::support::scheduler::{Running, settings};
 use crate::support::scripted::{Act, Scripted, bye, usual};
 use crate::support::spool::{TestSpool, members, now, wait_until};
@@ -21,25 +22,32 @@ fn those_that_the_relay_takes_get_it_and_each_of_the_others_has_an_outcome_of_it
         _ => Rcpt::Take,
     }));
     let running = Running::start(settings(spool.path(), relay.url(), 2));
-    spool.wait_until_bad(ID);
+    spool.wait_until_empty();
     running.stop();
     let record = relay.record();
     assert_eq!(record.copies().len(), 22);
     assert!(record.copies().values().all(|&count| count == 1));
     assert_eq!(record.tries["m000004@example.org"], 2);
-    let mut failures: Vec<(String, u16, Option<String>)> =
-        spool.failures_in_bad(ID).into_iter().map(|one| (one.recipient, one.code, one.status)).collect();
-    failures.sort();
-    let failure = |who: &str, code, status: &str| (who.to_owned(), code, Some(status.to_owned()));
+    let [report] = &record.reports[..] else { panic!("{} reports", record.reports.len()) };
+    let report = reports::read(report);
+    assert_eq!((&*report.to, &*report.about), ("<list-owner@partial.example.org>", ID));
+    assert!(report.header.contains(&format!("Subject: {ID}")), "{}", report.header);
+    let failed = |who: &str, status: &str, reply: &str| Failed {
+        recipient: who.to_owned(),
+        status: status.to_owned(),
+        reply: reply.to_owned(),
+    };
+    let mut found = report.failed;
+    found.sort();
     assert_eq!(
-        failures,
+        found,
         [
-            failure("m000003@example.org", 550, "5.1.1"),
-            failure("m000005@example.org", 553, "5.1.3"),
-            failure("m000025@example.org", 550, "5.1.1")
+            failed("m000003@example.org", "5.1.1", "550 5.1.1 unknown"),
+            failed("m000005@example.org", "5.1.3", "553 5.1.3 no, never"),
+            failed("m000025@example.org", "5.1.1", "550 5.1.1 unknown"),
         ]
     );
-    assert!(spool.reason(ID).contains("3 recipients failed"), "{}", spool.reason(ID));
+    assert_eq!(spool.bad(), [""; 0]);
 }
 
 #[test]
@@ -200,12 +208,12 @@ fn a_deferred_recipient_that_would_be_due_after_the_expiry_has_failed() {
     let mut settings = settings(spool.path(), relay.url(), 1);
     settings.retry.expire = std::time::Duration::from_secs(3);
     let running = Running::start(settings);
-    spool.wait_until_bad(&name);
+    spool.wait_until_empty();
     running.stop();
-    let failures = spool.failures_in_bad(&name);
-    assert_eq!(failures.len(), 1);
-    assert_eq!(failures[0].status.as_deref(), Some("4.4.7"));
-    assert!(failures[0].text.contains("450 4.2.1 later"), "{}", failures[0].text);
+    let failed = reports::failed(&relay.record().reports, &name);
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].status, "4.4.7");
+    assert!(failed[0].reply.contains("450 4.2.1 later"), "{}", failed[0].reply);
     assert_eq!(relay.record().recipients().count(), 2);
 }
 
@@ -238,19 +246,20 @@ fn recipients_that_an_lmtp_relay_answered_for_before_it_went_away_are_settled() 
     spool.put_packets("3", ID, &[members("m", 4)]);
     let dots = Counter::default();
     let relay = Scripted::start(move |line| match line {
-        "." if dots.next() == 0 => bye("250 2.0.0 one\r\n550 5.2.1 mailbox off"),
-        "." => Act::Say(b"250 2.0.0 three\r\n250 2.0.0 four\r\n".to_vec()),
+        "." => match dots.next() {
+            0 => bye("250 2.0.0 one\r\n550 5.2.1 mailbox off"),
+            1 => Act::Say(b"250 2.0.0 three\r\n250 2.0.0 four\r\n".to_vec()),
+            _ => Act::Say(b"250 2.0.0 the report\r\n".to_vec()),
+        },
         line => usual(line, &["PIPELINING"]),
     });
     let url = format!("lmtp://{}", relay.place);
     let running = Running::start(settings(spool.path(), url.parse().unwrap(), 1));
-    spool.wait_until_bad(ID);
+    spool.wait_until_empty();
     running.stop();
     let rcpt = |n: usize| format!("RCPT TO:<m{n:06}@example.org>");
     let heard = relay.heard();
     let asked: Vec<usize> = (1..=4).map(|n| heard.iter().filter(|line| **line == rcpt(n)).count()).collect();
     assert_eq!(asked, [1, 1, 2, 2]);
-    let failures = spool.failures_in_bad(ID);
-    assert_eq!(failures.len(), 1);
-    assert_eq!((&*failures[0].recipient, &*failures[0].relay), ("m000002@example.org", &*url));
+    assert_eq!(heard.iter().filter(|line| **line == "RCPT TO:<list-owner@lmtp.example.org>").count(), 1, "the report");
 }

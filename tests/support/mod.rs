@@ -4,9 +4,11 @@
 
 pub mod child;
 pub mod delivery;
+pub mod faulty_relay;
 pub mod log;
 pub mod postfix;
 pub mod program;
+pub mod random;
 pub mod relay;
 pub mod reports;
 pub mod scheduler;

@@ -18,16 +18,17 @@ pub fn command() -> Command {
 pub struct Program(Child);
 
 impl Program {
-    /// Starts it on `spool`, with further arguments of `run`. Its log goes nowhere.
+    /// Starts it on `spool`, with further arguments of `run`. It logs errors only, or what `TEST_LOG` says.
     pub fn run(spool: &Path, arguments: &[&str]) -> Program {
         Program::run_with(spool, arguments, &[])
     }
 
     /// The same, with variables of the environment.
     pub fn run_with(spool: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Program {
+        let level = std::env::var("TEST_LOG").unwrap_or_else(|_| "error".into());
         let program = command()
             .envs(environment.iter().copied())
-            .args(["--log-level", "error", "--spool"])
+            .args(["--log-level", &level, "--spool"])
             .arg(spool)
             .arg("run")
             .args(arguments)

@@ -1,12 +1,20 @@
 //! Failure reports, as the message's sender gets them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use mailparse::{MailHeaderMap, ParsedMail};
+use sympa_dist::mail::Priority;
+use sympa_dist::spool::disk::Disk;
+use sympa_dist::spool::failures;
+
+use super::spool::TestSpool;
 
 /// One report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
+    /// The report's own.
+    pub id: String,
     pub to: String,
     /// The id of the message that it is about.
     pub about: String,
@@ -47,6 +55,7 @@ pub fn read(mail: &[u8]) -> Report {
         }
     });
     Report {
+        id: mail.headers.get_first_value("Message-ID").unwrap(),
         to: mail.headers.get_first_value("To").unwrap(),
         about: of_the_message.get_first_value("Original-Envelope-Id").unwrap(),
         failed: failed.collect(),
@@ -58,10 +67,12 @@ fn fields(group: &str) -> Vec<mailparse::MailHeader<'_>> {
     mailparse::parse_headers(group.as_bytes()).unwrap().0
 }
 
-/// Who, by these reports, failed of that message, in order. Panics if somebody is reported twice.
+/// Who, by these reports, failed of that message, in order. The same report may have come several times; panics if two
+/// reports name one recipient.
 pub fn failed<'m>(reports: impl IntoIterator<Item = &'m Vec<u8>>, message: &str) -> Vec<Failed> {
     let reports = reports.into_iter().map(|mail| read(mail)).filter(|report| report.about == message);
-    let mut failed: Vec<Failed> = reports.flat_map(|report| report.failed).collect();
+    let by_id: BTreeMap<String, Report> = reports.map(|report| (report.id.clone(), report)).collect();
+    let mut failed: Vec<Failed> = by_id.into_values().flat_map(|report| report.failed).collect();
     failed.sort();
     let mut seen = HashSet::new();
     for Failed { recipient, .. } in &failed {
@@ -70,7 +81,24 @@ pub fn failed<'m>(reports: impl IntoIterator<Item = &'m Vec<u8>>, message: &str)
     failed
 }
 
-/// The same by address alone.
-pub fn failed_recipients<'m>(reports: impl IntoIterator<Item = &'m Vec<u8>>, message: &str) -> HashSet<String> {
-    failed(reports, message).into_iter().map(|failed| failed.recipient).collect()
+/// The recipients of the message of that name who failed for good so far, as its folder says. Nobody works on it meanwhile.
+pub fn failed_so_far(spool: &TestSpool, name: &str) -> HashSet<String> {
+    let mut found = HashSet::new();
+    for folder in folders(spool).filter(|folder| folder.ends_with(name)) {
+        let folder = Disk::default().open_root(&folder).unwrap();
+        found.extend(failures::read(&folder).unwrap().into_iter().map(|failure| failure.recipient));
+    }
+    found
+}
+
+/// Reports that wait in the spool, or that could not be delivered.
+pub fn in_spool(spool: &TestSpool) -> Vec<Vec<u8>> {
+    let is_report = |folder: &PathBuf| folder.to_string_lossy().contains("+report-");
+    folders(spool).filter(is_report).map(|folder| std::fs::read(folder.join("message")).unwrap()).collect()
+}
+
+fn folders(spool: &TestSpool) -> impl Iterator<Item = PathBuf> {
+    let places = Priority::all().map(|priority| spool.at(priority.dir_name())).chain([spool.path().join("bad")]);
+    let entries = places.flat_map(|place| std::fs::read_dir(place).unwrap());
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
 }
