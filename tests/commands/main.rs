@@ -1,0 +1,9 @@
+//! The built program as operators run it: each command on a real spool, also while a scheduler sends from it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod cancel;
+mod hold;
+mod requeue;
