@@ -75,7 +75,7 @@ impl Show {
                     name: FileName::Packet(packet.name.clone()).to_string(),
                     recipients: packet.recipients,
                     done: packet.done,
-                    active: packet.active,
+                    active: packet.is_active(now),
                     due: packet.name.due().map(|due| due.0),
                 })
                 .collect(),
