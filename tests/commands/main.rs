@@ -6,4 +6,6 @@ mod support;
 mod bench;
 mod cancel;
 mod hold;
+mod queue;
 mod requeue;
+mod show;
