@@ -5,6 +5,8 @@ mod support;
 
 mod bench;
 mod cancel;
+mod check;
+mod config;
 mod hold;
 mod queue;
 mod requeue;
