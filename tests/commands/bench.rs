@@ -71,10 +71,15 @@ impl Bench {
         self.scheduler_with(&format!("--relay {relay} --workers {workers} --recipients-per-transaction 10"))
     }
 
-    /// `run`, with its arguments.
+    /// `run`, with its arguments, on this spool.
     pub fn scheduler_with(&self, arguments: &str) -> Scheduler {
+        self.scheduler_in(&format!("--log-format json --spool {} {arguments}", self.spool.path().display()))
+    }
+
+    /// `run`, with its arguments, which name the spool.
+    pub fn scheduler_in(&self, arguments: &str) -> Scheduler {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let mut command = self.command(&format!("run --log-format json {arguments}"));
+        let mut command = self.bare_command(&format!("run {arguments}"));
         let program = Program::start(command.stderr(log.reopen().unwrap()));
         Scheduler { program, log }
     }

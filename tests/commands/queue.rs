@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, DONE, FINDINGS, TRY_AGAIN, Told, USAGE, quiet};
 use crate::support::relay::{Dot, Gate, Policy, Rcpt, Relay};
-use crate::support::spool::{lines, members};
+use crate::support::spool::{lines, members, wait_until};
 
 const BIG: &str = "big@queue.example.org.1700000000.1";
 const SMALL: &str = "small@queue.example.org.1700000000.2";
@@ -155,7 +155,11 @@ fn the_relays_of_a_running_scheduler_are_shown_and_of_none_there_are_none() {
     bench.runs("queue --relays", FINDINGS);
     let relay = Relay::start(Policy::new());
     let scheduler = bench.scheduler(&relay, 2);
-    scheduler.wait_until_ready();
+    wait_until(
+        "what it says of itself",
+        || bench.command("queue --relays").output().unwrap().status.success(),
+        || scheduler.log(),
+    );
     let shown = bench.json("queue --relays --json").remove(0);
     assert_eq!((&shown["workers"], &shown["relays"][0]["state"]), (&2.into(), &"closed".into()));
     bench.runs("queue --relays", DONE).prints(&["2 workers", "in use"]);
