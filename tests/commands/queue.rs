@@ -214,8 +214,8 @@ fn a_reader_that_goes_ends_it_quietly() {
         assert_eq!((head.wait().unwrap().code(), said.as_str()), (Some(DONE), ""), "{line}");
         assert!(first.ends_with('\n'), "{first:?}");
     }
-    let show = format!("show a@queue.example.org.1700000000.0");
-    for line in ["queue", "queue --json", "check", "config show", "config check", &show, &format!("{show} --json")] {
+    let show = "show a@queue.example.org.1700000000.0";
+    for line in ["queue", "queue --json", "check", "config show", "config check", show, &format!("{show} --json")] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         assert_eq!(quiet(bench.command(line), writer), "", "{line}");
