@@ -209,8 +209,19 @@ struct Locked(HashSet<Identity>);
 
 /// From the kernel's table; empty where there is none to be read.
 fn locked_files() -> Locked {
-    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    Locked(table.lines().filter(|line| line.contains("FLOCK")).filter_map(locked_file).collect())
+    const MOST_LOOKS: usize = 8;
+    let mut locked = HashSet::new();
+    // The kernel gives the table page by page, and where an entry goes in between, it passes over another one: looked
+    // through again until nothing more turns up.
+    for _ in 0..MOST_LOOKS {
+        let known = locked.len();
+        let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        locked.extend(table.lines().filter(|line| line.contains("FLOCK")).filter_map(locked_file));
+        if locked.len() == known {
+            break;
+        }
+    }
+    Locked(locked)
 }
 
 /// A line of `/proc/locks` (proc(5)): `1: FLOCK  ADVISORY  WRITE 4711 fe:01:8912 0 EOF`; device numbers are hexadecimal.
