@@ -8,8 +8,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::selection::Selection;
-use super::{CliError, Exit, Global, person};
+use super::{CliError, Exit, Global, person, say};
 use crate::daemon::clock;
+use crate::mail::MessageId;
+use crate::spool::Spool;
 use crate::spool::moves::{self, Rest};
 
 /// Cancels messages: whoever has not got them doesn't
@@ -36,35 +38,41 @@ impl Cancel {
         let spool = global.open_spool()?;
         let ids = self.messages.of(&spool)?;
         if ids.is_empty() {
-            eprintln!("sympa-dist: no message matches");
+            say("no message matches");
+            return Ok(Exit::Findings);
+        }
+        if !self.dry_run && !self.yes && !self.is_confirmed(ids.len())? {
+            say("nothing was cancelled");
             return Ok(Exit::Findings);
         }
         let mut stdout = std::io::stdout().lock();
-        if self.dry_run {
-            for id in &ids {
-                writeln!(stdout, "{id}: would be cancelled")?;
-            }
-            return Ok(Exit::Done);
-        }
-        if !self.yes && !self.is_confirmed(ids.len())? {
-            eprintln!("sympa-dist: nothing was cancelled");
-            return Ok(Exit::Findings);
-        }
-        let rest = if self.purge { Rest::Purge } else { Rest::Keep };
-        let mut cancelled = 0;
+        // Whether anybody reads what became of them has no say in what becomes of them.
+        let mut told = Ok(());
+        let mut matched = 0;
         for id in &ids {
-            match moves::cancel(&spool, id, clock::epoch(), &person(), &self.reason, rest)? {
-                Some(from) => {
-                    cancelled += 1;
-                    let left = if self.purge { "the rest is deleted" } else { "the rest is in bad/" };
-                    writeln!(stdout, "{id}: cancelled at {from}; {left}")?;
+            match self.cancel(&spool, id)? {
+                Some(what) => {
+                    matched += 1;
+                    told = told.and_then(|()| writeln!(stdout, "{id}: {what}"));
                 }
-                None => {
-                    eprintln!("sympa-dist: {id}: no such message is waiting: distributed, cancelled, or never there")
-                }
+                None => say(&format!("{id}: no such message is waiting: distributed, cancelled, or never there")),
             }
         }
-        Ok(if cancelled > 0 { Exit::Done } else { Exit::Findings })
+        told?;
+        Ok(if matched > 0 { Exit::Done } else { Exit::Findings })
+    }
+
+    /// Says what became of it, or would; `None`: it is not there.
+    fn cancel(&self, spool: &Spool, id: &MessageId) -> Result<Option<String>, CliError> {
+        if self.dry_run {
+            return Ok(spool.locate(id)?.map(|_| "would be cancelled".into()));
+        }
+        let (rest, left) = match self.purge {
+            true => (Rest::Purge, "the rest is deleted"),
+            false => (Rest::Keep, "the rest is in bad/"),
+        };
+        let from = moves::cancel(spool, id, clock::epoch(), &person(), &self.reason, rest)?;
+        Ok(from.map(|from| format!("cancelled at {from}; {left}")))
     }
 
     fn is_confirmed(&self, count: usize) -> Result<bool, CliError> {

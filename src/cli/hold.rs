@@ -24,6 +24,6 @@ impl Hold {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let spool = global.open_spool()?;
         let ids = self.messages.of(&spool)?;
-        moving::each(&ids, self.dry_run, |id| moves::hold(&spool, id, clock::epoch(), &person(), &self.reason))
+        moving::each(&spool, &ids, self.dry_run, |id| moves::hold(&spool, id, clock::epoch(), &person(), &self.reason))
     }
 }

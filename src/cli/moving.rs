@@ -2,41 +2,45 @@
 
 use std::io::Write;
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, say};
 use crate::mail::MessageId;
-use crate::spool::Result;
 use crate::spool::moves::Moved;
+use crate::spool::{Result, Spool};
 
 /// Does `act` to each message; exit code 1 if none was there.
 pub fn each(
+    spool: &Spool,
     ids: &[MessageId],
     dry_run: bool,
     act: impl Fn(&MessageId) -> Result<Moved>,
 ) -> std::result::Result<Exit, CliError> {
     let mut stdout = std::io::stdout().lock();
+    // Whether anybody reads what became of them has no say in what becomes of them.
+    let mut told = Ok(());
     let mut matched = 0;
     for id in ids {
-        if dry_run {
+        if dry_run && spool.locate(id)?.is_some() {
             matched += 1;
-            writeln!(stdout, "{id}: would be moved")?;
+            told = told.and_then(|()| writeln!(stdout, "{id}: would be moved"));
             continue;
         }
-        match act(id)? {
+        match if dry_run { Moved::NotFound } else { act(id)? } {
             Moved::Moved { from, to } => {
                 matched += 1;
-                writeln!(stdout, "{id}: moved from {from} to {to}")?;
+                told = told.and_then(|()| writeln!(stdout, "{id}: moved from {from} to {to}"));
             }
             Moved::AlreadyThere(at) => {
                 matched += 1;
-                writeln!(stdout, "{id}: is at {at} already")?;
+                told = told.and_then(|()| writeln!(stdout, "{id}: is at {at} already"));
             }
             Moved::NotFound => {
-                eprintln!("sympa-dist: {id}: no such message is waiting: distributed, cancelled, or never there")
+                say(&format!("{id}: no such message is waiting: distributed, cancelled, or never there"));
             }
         }
     }
     if ids.is_empty() {
-        eprintln!("sympa-dist: no message matches");
+        say("no message matches");
     }
+    told?;
     Ok(if matched > 0 { Exit::Done } else { Exit::Findings })
 }

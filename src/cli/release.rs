@@ -28,6 +28,6 @@ impl Release {
         let settings = global.load()?.settings;
         let spool = global.open_spool()?;
         let ids = self.messages.of(&spool)?;
-        moving::each(&ids, self.dry_run, |id| moves::release(&spool, id, self.to, settings.inject.priority))
+        moving::each(&spool, &ids, self.dry_run, |id| moves::release(&spool, id, self.to, settings.inject.priority))
     }
 }

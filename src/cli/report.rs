@@ -80,7 +80,7 @@ impl Row {
             failed: message.failed,
             not_before: message.name.not_before().map(|at| at.0),
             next_try: message.next_try().map(|at| at.0),
-            workers: message.workers(),
+            workers: message.workers(now),
             held: message.held.clone(),
         }
     }

@@ -28,7 +28,7 @@ impl Requeue {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let spool = global.open_spool()?;
         let ids = self.messages.of(&spool)?;
-        moving::each(&ids, self.dry_run, |id| match self.to {
+        moving::each(&spool, &ids, self.dry_run, |id| match self.to {
             Priority::Held => moves::hold(&spool, id, clock::epoch(), &person(), "requeued to z"),
             to => moves::requeue(&spool, id, to),
         })

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::report::{Recipient, Row, local_time};
-use super::{CliError, Exit, Global};
+use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::MessageId;
 use crate::spool::census::{self, Message};
@@ -62,7 +62,7 @@ impl Show {
         let Some(message) = found else {
             let aside = spool.bad().look(self.id.as_str())?.is_some();
             let place = if aside { "it was set aside: see bad/" } else { "distributed, cancelled, or never there" };
-            eprintln!("sympa-dist: {}: no such message is waiting: {place}", self.id);
+            say(&format!("{}: no such message is waiting: {place}", self.id));
             return Ok(Exit::Findings);
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
@@ -75,7 +75,7 @@ impl Show {
                     name: FileName::Packet(packet.name.clone()).to_string(),
                     recipients: packet.recipients,
                     done: packet.done,
-                    active: packet.active,
+                    active: packet.is_active(now),
                     due: packet.name.due().map(|due| due.0),
                 })
                 .collect(),

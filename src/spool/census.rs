@@ -38,13 +38,18 @@ pub struct Packet {
     pub recipients: u64,
     /// Recipients behind the checkpoint; `None` if the checkpoint can't be read.
     pub done: Option<u64>,
-    /// Whether a worker has it now.
-    pub active: bool,
+    /// Whether a worker has its claim now.
+    pub claimed: bool,
 }
 
 impl Packet {
     pub fn left(&self) -> u64 {
         self.recipients - self.done.unwrap_or(0).min(self.recipients)
+    }
+
+    /// Whether a worker is sending it. One that is claimed before it is due takes what is deferred from another.
+    pub fn is_active(&self, now: Epoch) -> bool {
+        self.claimed && self.name.due().is_none_or(|due| due <= now)
     }
 }
 
@@ -78,7 +83,7 @@ impl Message {
         let is_early = |due: Option<Epoch>| due.is_some_and(|due| due > now);
         if self.priority == Priority::Held {
             State::Held
-        } else if self.workers() > 0 {
+        } else if self.workers(now) > 0 {
             State::Active
         } else if is_early(self.name.not_before()) {
             State::Scheduled
@@ -99,9 +104,9 @@ impl Message {
         self.packets.iter().filter(|packet| packet.name.retry.is_some()).map(Packet::left).sum()
     }
 
-    /// Workers that have one of its packets.
-    pub fn workers(&self) -> usize {
-        self.packets.iter().filter(|packet| packet.active).count()
+    /// Workers that are sending one of its packets.
+    pub fn workers(&self, now: Epoch) -> usize {
+        self.packets.iter().filter(|packet| packet.is_active(now)).count()
     }
 
     /// When the first deferred recipients are due.
@@ -172,7 +177,7 @@ fn count(folder: &Folder, name: PacketName, locked: &Locked) -> Result<Option<Pa
     let Some(file) = unless_gone(folder.dir().open_read(&FileName::Packet(name.clone()).to_string()))? else {
         return Ok(None);
     };
-    let active = locked.0.contains(&file.look()?.identity);
+    let claimed = locked.0.contains(&file.look()?.identity);
     let content = file.read_all(MAX_PACKET)?;
     let status = unless_gone(folder.dir().read(&FileName::Status(name.clone()).to_string(), 64 * 1024))?;
     let done = match status.as_deref().map(checkpoint::decode) {
@@ -180,7 +185,7 @@ fn count(folder: &Folder, name: PacketName, locked: &Locked) -> Result<Option<Pa
         Some(Ok(Some(last))) => behind(&content, last.as_bytes()),
         Some(Err(_)) => None,
     };
-    Ok(Some(Packet { recipients: lines(&content), done, active, name }))
+    Ok(Some(Packet { recipients: lines(&content), done, claimed, name }))
 }
 
 /// Lines, the last of which may lack its newline.
@@ -204,8 +209,19 @@ struct Locked(HashSet<Identity>);
 
 /// From the kernel's table; empty where there is none to be read.
 fn locked_files() -> Locked {
-    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    Locked(table.lines().filter(|line| line.contains("FLOCK")).filter_map(locked_file).collect())
+    const MOST_LOOKS: usize = 8;
+    let mut locked = HashSet::new();
+    // The kernel gives the table page by page, and where an entry goes in between, it passes over another one: looked
+    // through again until nothing more turns up.
+    for _ in 0..MOST_LOOKS {
+        let known = locked.len();
+        let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        locked.extend(table.lines().filter(|line| line.contains("FLOCK")).filter_map(locked_file));
+        if locked.len() == known {
+            break;
+        }
+    }
+    Locked(locked)
 }
 
 /// A line of `/proc/locks` (proc(5)): `1: FLOCK  ADVISORY  WRITE 4711 fe:01:8912 0 EOF`; device numbers are hexadecimal.
@@ -246,6 +262,11 @@ mod tests {
         let folder = spool.at("4".parse().unwrap()).open_dir(id).unwrap();
         let packet = folder.open("recipients.mail.0001").unwrap();
         assert!(packet.try_lock().unwrap());
-        assert_eq!((look().workers(), look().state(Epoch(5))), (1, State::Active));
+        assert_eq!((look().workers(Epoch(5)), look().state(Epoch(5))), (1, State::Active));
+        // What is deferred meanwhile goes to a packet that is claimed, too, and that nobody sends.
+        let deferred = folder.open("recipients.mail.0001.r1:at9999999999").unwrap();
+        assert!(deferred.try_lock().unwrap());
+        assert_eq!(look().workers(Epoch(5)), 1);
+        assert_eq!(look().workers(Epoch(9_999_999_999)), 2);
     }
 }

@@ -50,6 +50,8 @@ impl Running {
     /// Takes the places of processes of this host that have died, and one of its own.
     pub fn begin(spool: &Spool, host: &str, pid: u32) -> Result<Running> {
         let place = spool.root.open_dir(layout::RUNNING)?;
+        // One after another: a file that another has created and not locked yet looks like a dead one's.
+        let _turn = place.lock()?;
         for (name, file) in files(&place)? {
             if name.host == host && file.try_lock()? {
                 unless_gone(place.remove(&name.to_string()))?;
@@ -138,5 +140,19 @@ mod tests {
         assert_eq!(list(&spool).unwrap(), []);
         drop(Running::begin(&spool, "mail.example.org", 18).unwrap());
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn of_many_that_begin_at_once_each_keeps_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        for _ in 0..20 {
+            let begun: Vec<Running> = std::thread::scope(|scope| {
+                let begin = |pid| Running::begin(&spool, "mail.example.org", pid).unwrap();
+                let threads: Vec<_> = (1..=8).map(|pid| scope.spawn(move || begin(pid))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(files(&begun[0].place).unwrap().len(), 8);
+        }
     }
 }

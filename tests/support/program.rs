@@ -38,6 +38,11 @@ impl Program {
         Program(program)
     }
 
+    /// Starts what `command` says.
+    pub fn start(command: &mut Command) -> Program {
+        Program(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.0.id().cast_signed()).expect("a process has an id");
         kill_process(pid, signal).expect("it has not been waited for");
@@ -53,6 +58,15 @@ impl Program {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.0.wait().unwrap()
+    }
+
+    /// Waits for the end, which something else brings about.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
     }
 }
 

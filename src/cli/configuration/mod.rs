@@ -96,8 +96,7 @@ impl Loader {
         }
         self.environment(&environment);
         for (name, text) in &overrides.flags {
-            let flag = format!("--{}", name.rsplit('.').next().unwrap_or(name).replace('_', "-"));
-            self.set(name, &Text::One(text.clone()), Source::Flag(flag));
+            self.set(name, &Text::One(text.clone()), Source::Flag(flag_of(name)));
         }
         if !overrides.relays.is_empty() {
             self.relay_urls(overrides.relays.iter().map(String::as_str), Source::Flag("--relay".into()));
@@ -240,6 +239,15 @@ impl Loader {
 
 fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT}{}", key.replacen('.', "_", 1).to_ascii_uppercase())
+}
+
+/// Flags are for one command and go without its section; those of the log are every command's.
+fn flag_of(key: &str) -> String {
+    let name = match key.split_once('.') {
+        None | Some(("log", _)) => key,
+        Some((_, name)) => name,
+    };
+    format!("--{}", name.replace(['.', '_'], "-"))
 }
 
 fn text_of(value: &DeValue<'_>) -> Result<Text, String> {

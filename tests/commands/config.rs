@@ -1,0 +1,130 @@
+//! `sympa-dist config check` and `config show`: what is in force, where it comes from, and what is wrong with it.
+
+use crate::bench::{Bench, DONE, Told, USAGE};
+
+const GOOD: &str =
+    "[run]\nworkers = 2\nshutdown_grace = \"5s\"\nrescan = \"2m\"\n\n[[relay]]\nurl = \"lmtp:///run/l\"\n";
+
+/// `config check` of that file must find these, a line each.
+#[track_caller]
+fn finds(text: &str, lines: &[&str]) {
+    let bench = Bench::new();
+    bench.file("c.toml", text);
+    for command in ["config check", "config show", "run"] {
+        let told = bench.runs(&format!("{command} --config c.toml"), USAGE);
+        assert_eq!(told.stdout, "");
+        let mut said: Vec<&str> = told.stderr.lines().map(|line| line.strip_prefix("sympa-dist: ").unwrap()).collect();
+        said.sort_unstable();
+        assert_eq!(said.len(), lines.len(), "{said:#?}");
+        for (said, line) in said.iter().zip(lines) {
+            assert!(said.starts_with(line), "{command}: {said}\nis not\n{line}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    finds("[run]\n\nworkres = 2\n", &["c.toml:3:1: run.workres is not known; is run.workers meant?"]);
+    finds("spol = \"x\"\n", &["c.toml:1:1: spol is not known; is spool meant?"]);
+    finds("[zzz]\nqqq = 1\n", &["c.toml:2:1: zzz.qqq is not known; expected one of spool, run.workers"]);
+    finds(
+        "[[relay]]\nurl = \"smtp://h\"\nstartls = \"never\"\n",
+        &["c.toml:3:1: startls is not known; is starttls meant?"],
+    );
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_line_and_what_was_expected() {
+    for (text, line) in [
+        ("[run]\nworkers = 0\n", "c.toml:2:1: run.workers: expected a number from 1 to 1024"),
+        ("[run]\nworkers = \"many\"\n", "c.toml:2:1: run.workers: expected a number from 1 to 1024"),
+        ("[run]\nrescan = \"soon\"\n", "c.toml:2:1: run.rescan: expected a duration"),
+        ("[run]\nshutdown_grace = true\n", "c.toml:2:1: run.shutdown_grace: expected a duration"),
+        ("[run]\ncheckpoint_sync = \"all\"\n", "c.toml:2:1: run.checkpoint_sync: expected \"data\""),
+        ("[inject]\n# a comment\npriority = 10\n", "c.toml:3:1: inject.priority: expected a priority: 0 (first) to 9"),
+        ("[log]\nformat = \"xml\"\n", "c.toml:2:1: log.format: expected \"auto\""),
+        ("[retry]\nschedule = []\n", "c.toml:2:1: retry.schedule: expected at least one duration"),
+        ("[[relay]]\nurl = \"ftp://h\"\n", "c.toml:2:1: url: \"ftp://h\" is not a relay"),
+        ("[[relay]]\nhelo = \"h\"\n", "c.toml:1:1: relay: a relay needs a url"),
+        ("[run]\nworkers = = 2\n", "c.toml:2:11: "),
+    ] {
+        finds(text, &[line]);
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let lines =
+        ["c.toml:1:1: spol is not known", "c.toml:3:1: run.workers: expected", "c.toml:4:1: run.rescan: expected"];
+    finds("spol = 1\n[run]\nworkers = 0\nrescan = \"soon\"\n", &lines);
+}
+
+#[test]
+fn a_good_file_is_in_order_and_one_that_is_not_there_is_not() {
+    let bench = Bench::new();
+    bench.file("c.toml", GOOD);
+    assert_eq!(bench.runs("config check --config c.toml", DONE).stdout, "c.toml: in order\n");
+    bench.runs("config check --config missing.toml", USAGE).complains(&["missing.toml: cannot read it"]);
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_flags_before_both() {
+    let bench = Bench::new();
+    bench.file("c.toml", GOOD);
+    let show = |variables: &[(&str, &str)], flags: &str| {
+        let mut command = bench.bare_command(&format!("config show {flags}"));
+        Told::of(command.env("SYMPA_DIST_CONFIG", "c.toml").envs(variables.iter().copied()), DONE)
+    };
+    show(&[], "").prints(&[
+        "workers = 2  # c.toml:2\n",
+        "rescan = \"2m\"  # c.toml:4\n",
+        "spool = \"/var/spool/sympa-dist\"  # default\n",
+        "[[relay]]  # c.toml:6\nurl = \"lmtp:///run/l\"\n",
+    ]);
+    let variables = [
+        ("SYMPA_DIST_RUN_WORKERS", "3"),
+        ("SYMPA_DIST_SPOOL", "/env"),
+        ("SYMPA_DIST_LOG_LEVEL", "debug"),
+        ("SYMPA_DIST_RELAY", "smtp://one:26,smtp://two:27"),
+    ];
+    let told = show(&variables, "--spool /flag");
+    told.prints(&[
+        "workers = 3  # environment, SYMPA_DIST_RUN_WORKERS\n",
+        "rescan = \"2m\"  # c.toml:4\n",
+        "spool = \"/flag\"  # command line, --spool\n",
+        "level = \"debug\"  # environment, SYMPA_DIST_LOG_LEVEL\n",
+        "[[relay]]  # environment, SYMPA_DIST_RELAY\nurl = \"smtp://one:26\"\n",
+        "url = \"smtp://two:27\"\n",
+    ]);
+    assert!(!told.stdout.contains("lmtp:"), "the relays of the nearer place are all there are");
+    show(&variables, "--log-level warn").prints(&["level = \"warn\"  # command line, --log-level\n"]);
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_or_a_flag_is_named_too() {
+    let bench = Bench::new();
+    let mut command = bench.bare_command("config check --log-format xml");
+    command.env("SYMPA_DIST_RUN_WROKERS", "3").env("SYMPA_DIST_RUN_RESCAN", "soon");
+    Told::of(&mut command, USAGE).complains(&[
+        "environment: SYMPA_DIST_RUN_WROKERS is not known; is SYMPA_DIST_RUN_WORKERS meant?\n",
+        "environment, SYMPA_DIST_RUN_RESCAN: expected a duration",
+        "command line, --log-format: expected \"auto\"",
+    ]);
+    bench.runs("run --workers 0", USAGE).complains(&["command line, --workers: expected a number from 1 to 1024"]);
+    bench.runs("run --relay ftp://h", USAGE).complains(&["command line, --relay: \"ftp://h\""]);
+    bench.runs("run --shutdown-grace never", USAGE).complains(&["command line, --shutdown-grace: expected"]);
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_that_shows_the_same() {
+    let bench = Bench::new();
+    bench.file("c.toml", GOOD);
+    let values =
+        |shown: &str| shown.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect::<Vec<_>>();
+    let first = bench.runs("config show --config c.toml", DONE).stdout;
+    bench.file("again.toml", &first);
+    let mut again = bench.bare_command("config show --config again.toml");
+    let second = Told::of(&mut again, DONE).stdout;
+    assert_eq!(values(&second), values(&first));
+    assert!(!second.contains("# default"), "every value is written down: {second}");
+}

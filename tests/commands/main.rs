@@ -1,0 +1,16 @@
+//! The built program as operators run it: each command on a real spool, also while a scheduler sends from it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod cancel;
+mod check;
+mod config;
+mod demo;
+mod hold;
+mod log;
+mod queue;
+mod requeue;
+mod run;
+mod show;

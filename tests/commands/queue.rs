@@ -1,0 +1,237 @@
+//! `sympa-dist queue`: its figures, against what was put in and what the relay got.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, DONE, FINDINGS, TRY_AGAIN, Told, USAGE, quiet};
+use crate::support::relay::{Dot, Gate, Policy, Rcpt, Relay};
+use crate::support::spool::{lines, members, wait_until};
+
+const BIG: &str = "big@queue.example.org.1700000000.1";
+const SMALL: &str = "small@queue.example.org.1700000000.2";
+const HELD: &str = "held@queue.example.org.1700000000.3";
+const LATER: &str = "big@queue.example.org.1700000000.4";
+
+/// Queues a message of so many recipients, `<list>000001@example.org` and so on.
+fn inject(bench: &Bench, id: &str, recipients: usize, how: &str) {
+    let list = id.split(".17").next().unwrap();
+    bench.file("post", &format!("From: a@b.org\nSubject: {id}\n\nhello\n"));
+    bench.file("members", &lines(&members(list.split('@').next().unwrap(), recipients)));
+    let line = format!("inject --id {id} --list {list} --message post --recipients mail=members --keep-order {how}");
+    bench.runs(&line, DONE);
+}
+
+fn four(bench: &Bench) {
+    inject(bench, BIG, 60, "--priority 5 --packet-size 20");
+    inject(bench, SMALL, 25, "--priority 3");
+    inject(bench, HELD, 8, "--priority 4 --packets 2");
+    let mut hold = bench.command(&format!("hold {HELD}"));
+    Told::of(hold.args(["--reason", "ask the dean"]), DONE);
+    inject(bench, LATER, 5, "--priority 5 --at 2100-01-01T00:00:00Z");
+}
+
+/// The table by priority: priority, messages, packets, left, deferred, failed, done.
+fn depth(table: &str) -> Vec<String> {
+    let rows = table.lines().skip_while(|line| !line.trim_start().starts_with("P ")).skip(1);
+    let rows = rows.take_while(|line| !line.trim().is_empty());
+    rows.map(|row| {
+        let figures: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(figures.len(), 8, "{row}");
+        figures[..7].join(" ")
+    })
+    .collect()
+}
+
+fn figures(row: &Value) -> [u64; 7] {
+    ["recipients_total", "recipients_done", "recipients_left", "deferred", "failed", "packets_total", "packets_done"]
+        .map(|name| row[name].as_u64().unwrap_or_else(|| panic!("{name} in {row}")))
+}
+
+fn row_of(bench: &Bench, id: &str) -> Value {
+    let rows = bench.json("queue --json");
+    rows.into_iter().find(|row| row["queue_id"] == id).unwrap_or_else(|| panic!("no {id}"))
+}
+
+#[test]
+fn before_anything_is_sent_the_figures_are_those_of_what_was_put_in() {
+    let bench = Bench::new();
+    four(&bench);
+    let table = bench.runs("queue", DONE).stdout;
+    assert_eq!(depth(&table), ["3 1 1 25 0 0 0", "5 2 4 65 0 0 0", "z 1 2 8 0 0 0"], "{table}");
+    for words in ["in 4 Requests.", "-- no scheduler runs on this spool", &format!("{HELD}!"), ": ask the dean"] {
+        assert!(table.contains(words), "{words}\n{table}");
+    }
+    let rows = bench.json("queue --json");
+    let told: Vec<_> = rows.iter().map(|row| json!([row["queue_name"], row["queue_id"], row["state"]])).collect();
+    let expected = [["3", SMALL, "waiting"], ["5", BIG, "waiting"], ["5", LATER, "scheduled"], ["z", HELD, "held"]];
+    assert_eq!(json!(told), json!(expected));
+    assert_eq!(figures(&rows[1]), [60, 0, 60, 0, 0, 3, 0]);
+    assert_eq!(
+        (&rows[1]["arrival_time"], &rows[1]["sender"]),
+        (&1_700_000_000.into(), &"big-owner@queue.example.org".into())
+    );
+    assert_eq!((&rows[2]["not_before"], &rows[3]["held"]["why"]), (&4_102_444_800_u64.into(), &"ask the dean".into()));
+    let size = std::fs::metadata(bench.spool.at("5").join(BIG).join("message")).unwrap().len();
+    assert_eq!(rows[1]["message_size"], size);
+}
+
+#[test]
+fn one_list_or_one_priority_can_be_looked_at() {
+    let bench = Bench::new();
+    four(&bench);
+    let ids = |line: &str| {
+        bench.json(line).iter().map(|row| row["queue_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("queue --json --list big@queue.example.org"), [BIG, LATER]);
+    assert_eq!(ids("queue --json --priority z"), [HELD]);
+    assert_eq!(ids("queue --json --priority 3 --list big@queue.example.org"), [""; 0]);
+    assert_eq!(depth(&bench.runs("queue --list small@queue.example.org", DONE).stdout), ["3 1 1 25 0 0 0"]);
+    bench.runs("queue --priority 12", USAGE).complains(&["12"]);
+}
+
+/// Takes the small one, then holds up the big one's second transaction; refuses some of the big one's first ten.
+fn halfway() -> (Relay, Gate) {
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let policy = Policy::new().rcpt(|address, _| match address {
+        "big000003@example.org" => Rcpt::Say("450 4.2.1 later"),
+        "big000005@example.org" | "big000006@example.org" => Rcpt::Say("550 5.1.1 unknown"),
+        _ => Rcpt::Take,
+    });
+    let relay = Relay::start(policy.dot(move |envelope| {
+        if envelope.recipients.first().is_some_and(|first| first == "big000011@example.org") {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    (relay, gate)
+}
+
+#[test]
+fn halfway_the_figures_are_those_of_the_relays_record() {
+    let bench = Bench::new();
+    four(&bench);
+    let (relay, gate) = halfway();
+    let mut scheduler = bench.scheduler(&relay, 1);
+    gate.wait_for(1);
+    let got = || relay.record().recipients().filter(|address| address.starts_with("big")).count() as u64;
+    let row = row_of(&bench, BIG);
+    assert_eq!((&row["state"], &row["workers"]), (&"active".into(), &1.into()));
+    assert_eq!((figures(&row), got()), ([60, 7, 50, 1, 2, 3, 0], 7));
+    let table = bench.runs("queue", DONE).stdout;
+    assert!(table.contains(&format!("{BIG}*")) && !table.contains("no scheduler"), "{table}");
+    scheduler.signal(Signal::TERM);
+    scheduler.wait_for_line(&["stopping: no new transaction"]);
+    gate.open();
+    assert_eq!(scheduler.wait().code(), Some(DONE), "{}", scheduler.log());
+
+    let row = row_of(&bench, BIG);
+    assert_eq!((figures(&row), got()), ([60, 17, 40, 1, 2, 3, 1], 17));
+    assert_eq!((&row["state"], &row["workers"]), (&"waiting".into(), &0.into()));
+    assert!(row["next_try"].as_u64().is_some(), "{row}");
+    let table = bench.runs("queue", DONE).stdout;
+    assert_eq!(depth(&table), ["5 2 3 45 1 2 17", "z 1 2 8 0 0 0"], "{table}");
+    assert!(table.contains("17 of 60 recipients done; 1 of 3 packets; 1 deferred, next try"), "{table}");
+    assert!(table.contains("-- no scheduler runs on this spool"), "{table}");
+
+    let open = bench.json("queue --json --recipients --list big@queue.example.org").remove(0);
+    let open = open["recipients"].as_array().unwrap();
+    let addresses: HashSet<String> = open.iter().map(|one| one["address"].as_str().unwrap().to_owned()).collect();
+    let mut expected: HashSet<String> = members("big", 60).into_iter().collect();
+    expected.retain(|address| !relay.record().copies().contains_key(address.as_str()));
+    expected.retain(|address| address != "big000005@example.org" && address != "big000006@example.org");
+    assert_eq!((addresses, open.len()), (expected, 41));
+    let late = open.iter().find(|one| one["address"] == "big000003@example.org").unwrap();
+    assert!(late["delay_reason"].as_str().unwrap().starts_with("450 4.2.1 later"), "{late}");
+}
+
+#[test]
+fn the_relays_of_a_running_scheduler_are_shown_and_of_none_there_are_none() {
+    let bench = Bench::new();
+    bench.runs("queue --relays", FINDINGS);
+    let relay = Relay::start(Policy::new());
+    let scheduler = bench.scheduler(&relay, 2);
+    wait_until(
+        "what it says of itself",
+        || bench.command("queue --relays").output().unwrap().status.success(),
+        || scheduler.log(),
+    );
+    let shown = bench.json("queue --relays --json").remove(0);
+    assert_eq!((&shown["workers"], &shown["relays"][0]["state"]), (&2.into(), &"closed".into()));
+    bench.runs("queue --relays", DONE).prints(&["2 workers", "in use"]);
+    scheduler.stop();
+    bench.runs("queue --relays", FINDINGS);
+}
+
+#[test]
+fn an_empty_spool_is_an_empty_queue() {
+    let bench = Bench::new();
+    assert_eq!(bench.runs("queue", DONE).stdout, "Mail queue is empty\n");
+    assert_eq!(bench.runs("queue --json", DONE).stdout, "");
+}
+
+#[test]
+fn where_there_is_no_spool_every_command_says_so_and_creates_none() {
+    let bench = Bench::new();
+    bench.file("a-file", "");
+    for place in ["nowhere", "a-file"] {
+        for line in [
+            "queue",
+            "queue --json",
+            "show a@x.org.1.2",
+            "check",
+            "check --repair",
+            "requeue --all --to 1",
+            "hold --all",
+            "release --all",
+            "cancel --all --yes",
+        ] {
+            let told = Told::of(&mut bench.bare_command(&format!("{line} --spool {place}")), TRY_AGAIN);
+            told.complains(&["sympa-dist: ", place]);
+            assert_eq!((told.stdout.as_str(), told.stderr.lines().count()), ("", 1), "{line}: {told:?}");
+        }
+    }
+    bench.bare_command("queue").current_dir("nowhere").status().expect_err("nothing was created");
+}
+
+#[test]
+fn a_reader_that_goes_ends_it_quietly() {
+    let bench = Bench::new();
+    // More than a pipe holds.
+    for n in 0..600 {
+        bench.spool.put_packets("5", &format!("a@queue.example.org.1700000000.{n}"), &[members("m", 1)]);
+    }
+    for line in ["queue", "queue --json"] {
+        let mut head = bench.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::with_capacity(1, head.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let mut said = String::new();
+        head.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((head.wait().unwrap().code(), said.as_str()), (Some(DONE), ""), "{line}");
+        assert!(first.ends_with('\n'), "{first:?}");
+    }
+    let show = "show a@queue.example.org.1700000000.0";
+    for line in ["queue", "queue --json", "check", "config show", "config check", show, &format!("{show} --json")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(quiet(bench.command(line), writer), "", "{line}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said_and_what_cannot_be_said_is_no_crash() {
+    let bench = Bench::new();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = bench.command("queue").stdout(full()).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(TRY_AGAIN));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the output"));
+    for (line, code) in
+        [("show a@x.org.1.2", FINDINGS), ("hold a@x.org.1.2", FINDINGS), ("hold --all", FINDINGS), ("hold", USAGE)]
+    {
+        assert_eq!(bench.command(line).stderr(full()).status().unwrap().code(), Some(code), "{line}");
+    }
+}
