@@ -69,7 +69,6 @@ struct Outcome {
     spool: TestSpool,
     first: Record,
     second: Record,
-    kind: FaultKind,
 }
 
 /// Whether the child came to its end without meeting the fault, and how it went.
@@ -158,7 +157,7 @@ fn second_life(spool: &Arc<TestSpool>, first: &Record, workers: usize) -> Record
 
 /// Everything that I7 says.
 fn check(outcome: &Outcome, case: &str) {
-    let Outcome { spool, first, second, kind } = outcome;
+    let Outcome { spool, first, second } = outcome;
     let mut copies = first.copies();
     for (recipient, count) in second.copies() {
         *copies.entry(recipient).or_default() += count;
@@ -205,7 +204,7 @@ fn run(workers: usize, fault: Fault) -> bool {
         Life::Crashed => (true, second_life(&spool, &first, workers)),
     };
     let spool = Arc::into_inner(spool).expect("the relay has gone");
-    check(&Outcome { spool, first, second, kind: fault.kind }, &case);
+    check(&Outcome { spool, first, second }, &case);
     met
 }
 

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use support::reports;
 use support::scheduler::{self, Running};
 use sympa_dist::deliver::sink::{Sink, SinkOptions};
-use sympa_dist::mail::{Epoch, Packet, checkpoint};
+use sympa_dist::mail::{Epoch, Packet, ReversePath, checkpoint};
 use sympa_dist::render::{head, mode};
 use sympa_dist::spool::Spool;
 use sympa_dist::spool::check::{self, Knowledge};
@@ -17,6 +18,7 @@ use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::failures::Failure;
 use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming, SchedulerName};
 use sympa_dist::spool::note::Note;
+use sympa_dist::spool::reports::Reported;
 use sympa_dist::spool::running::Scheduler;
 
 fn contract() -> PathBuf {
@@ -56,6 +58,8 @@ fn kind(file: &FileName) -> String {
         FileName::Packet(name) => packet(name.retry.is_some()).into(),
         FileName::Status(name) => format!("{}.status", packet(name.retry.is_some())),
         FileName::Failures => "failures".into(),
+        FileName::Reported => "reported".into(),
+        FileName::Report(_) => "report.<n>".into(),
         FileName::Held => "held".into(),
         FileName::Reason => "reason".into(),
     }
@@ -64,7 +68,11 @@ fn kind(file: &FileName) -> String {
 fn folder(dir: &Path, samples: &mut Vec<Sample>) {
     for text in names(dir) {
         let file: FileName = name(&text);
-        samples.push(Sample { path: dir.join(&text), kind: kind(&file), file: Some(file) });
+        let path = dir.join(&text);
+        if let FileName::Report(_) = file {
+            folder(&path, samples);
+        }
+        samples.push(Sample { path, kind: kind(&file), file: Some(file) });
     }
 }
 
@@ -127,7 +135,7 @@ fn every_sample_is_of_a_documented_kind_and_every_documented_kind_has_a_sample()
 fn the_samples_contents_are_what_the_contract_says() {
     for Sample { path, file, .. } in samples() {
         let Some(file) = file else { continue };
-        let content = fs::read(&path).unwrap();
+        let content = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap() };
         let shown = path.display();
         match file {
             FileName::Message | FileName::Variant(_) => {
@@ -148,6 +156,17 @@ fn the_samples_contents_are_what_the_contract_says() {
                 for line in std::str::from_utf8(&content).unwrap().lines() {
                     serde_json::from_str::<Failure>(line).unwrap_or_else(|error| panic!("{shown}: {error}"));
                 }
+            }
+            FileName::Reported => {
+                assert_eq!(content.len(), 128);
+                let reported: Reported = serde_json::from_slice(&content).unwrap();
+                assert_eq!(reported.octets, fs::metadata(path.with_file_name("failures")).unwrap().len(), "{shown}");
+            }
+            FileName::Report(_) => {
+                let message = fs::read(path.join("message")).unwrap();
+                let (head, rest) = head::split(&message).unwrap();
+                assert_eq!(head.sender, Some(ReversePath::Null));
+                assert_eq!(reports::read(rest).failed.len(), 1);
             }
             FileName::Held | FileName::Reason => {
                 let note: Note = serde_json::from_slice(&content).unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -216,7 +235,9 @@ fn tree(root: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<String, String>) {
         for name in names(dir) {
             let path = dir.join(&name);
-            if path.is_dir() && !path.is_symlink() {
+            if path == root.join("running") {
+                // Of the scheduler that is there meanwhile.
+            } else if path.is_dir() && !path.is_symlink() {
                 walk(root, &path, found);
             } else if name != ".nothing" {
                 let content = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();

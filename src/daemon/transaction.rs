@@ -47,8 +47,8 @@ struct Delivered {
 }
 
 /// Refusals that may be a mistake: of a packet's transactions in a row, in which nobody was taken, for reasons that were
-/// no recipient's. They are on no record yet, and the checkpoint has not passed them: they are believed once the relay
-/// takes anybody, and forgotten with this value.
+/// no recipient's. They are on no record yet, and the checkpoint has not passed them: they are deferred once the relay takes
+/// anybody, and forgotten with this value.
 #[derive(Default)]
 pub(super) struct Suspected {
     failed: Vec<(usize, Box<Reply>)>,
@@ -111,6 +111,12 @@ impl Sorted {
     }
 }
 
+/// Whether all whom the relay has failed stand in their packet for that: asked for once more, and refused again.
+fn were_refused_before(possession: &Possession, sorted: &Sorted) -> bool {
+    let packet = possession.progress.packet();
+    sorted.failed.iter().all(|(index, _)| Deferral::of_line(packet.line(*index)).is_some_and(|why| why.code / 100 == 5))
+}
+
 impl Worker {
     /// Sends the packet's next recipients and records their outcomes.
     ///
@@ -152,7 +158,7 @@ impl Worker {
             if answered == 0 {
                 return trouble.map_or(Ok(()), Err);
             }
-            if sorted.nobody_was_taken_for_no_recipients_reason() {
+            if sorted.nobody_was_taken_for_no_recipients_reason() && !were_refused_before(possession, &sorted) {
                 match self.judge(message, &sorted, about_all) {
                     Verdict::Suspect => {
                         suspected.relay = sorted.relay;
@@ -164,7 +170,12 @@ impl Worker {
                     Verdict::Believe => {}
                 }
             }
-            sorted.failed.splice(0..0, std::mem::take(suspected).failed);
+            let refused = std::mem::take(suspected).failed;
+            match sorted.sent {
+                0 => sorted.failed.splice(0..0, refused),
+                // Perhaps it has just been mended: they are asked for once more.
+                _ => sorted.deferred.splice(0..0, refused),
+            };
             self.expire(message, &mut sorted, possession);
             sorted.take_in(&mut ahead);
             // All before the first recipient that is to be sent to again, or was not answered for, have an outcome.

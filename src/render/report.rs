@@ -93,7 +93,7 @@ fn recipients(count: usize) -> String {
 
 fn for_people(about: &About, failed: &[Failed]) -> String {
     let mut text = format!(
-        "A message to {} could not be delivered to {}, and is not sent to them again.\n\nIts id is {}.\n",
+        "A message to {} could not be delivered to\n{}, and is not sent to them again.\n\nIts id is {}.\n",
         about.message.list(),
         recipients(failed.len()),
         about.message

@@ -63,7 +63,7 @@ fn a_relay_that_refuses_everything_holds_the_message_and_after_its_release_nobod
         let running = Running::start(settings(spool.path(), relay.url(), 2));
         let why = wait_until_held(&spool, &name);
         assert!(why.contains("refuses everything for good") && why.contains("55"), "{why}");
-        assert!(log::lines_with(&["message is held", &name]).len() == 1);
+        wait_until("the log", || log::lines_with(&["message is held", &name]).len() == 1, String::new);
         // Three transactions in a row, and what the other worker had under way.
         let asked = relay.record().tries.values().sum::<u64>();
         assert!(asked <= 5 * 10, "{asked} recipients were asked for");
@@ -76,6 +76,27 @@ fn a_relay_that_refuses_everything_holds_the_message_and_after_its_release_nobod
         assert!(record.copies().values().all(|&count| count == 1));
         assert_eq!(spool.bad(), [""; 0], "nobody has failed");
     }
+}
+
+#[test]
+fn those_refused_before_the_relay_was_mended_are_asked_for_once_more() {
+    const MENDED: &str = "mended@guard.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", MENDED, &[members("m", 40)]);
+    // The first two transactions are refused, and one recipient always.
+    let relay = Relay::start(Policy::new().rcpt(|to, tries| match to.strip_prefix('m').map(|rest| &rest[..6]) {
+        Some("000007") => Rcpt::Say("554 5.7.1 not for this one"),
+        Some(number) if number <= "000020" && tries == 0 => Rcpt::Say("550 5.7.1 relaying denied"),
+        _ => Rcpt::Take,
+    }));
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_empty();
+    running.stop();
+    let record = relay.record();
+    assert_eq!(record.copies().len(), 39);
+    assert!(record.copies().values().all(|&count| count == 1));
+    let failed = crate::support::reports::failed(&record.reports, MENDED);
+    assert_eq!(failed.iter().map(|failed| &*failed.recipient).collect::<Vec<_>>(), ["m000007@example.org"]);
 }
 
 #[test]
