@@ -11,6 +11,11 @@ use crate::spool::Spool;
 use crate::spool::check::{self, Knowledge};
 use crate::spool::disk::Disk;
 
+pub const KNOWLEDGE: Knowledge = Knowledge {
+    bad_head: |message| head::split(message).err().map(|error| error.to_string()),
+    is_built_in: mode::is_built_in,
+};
+
 /// Looks for damage in the spool; exit code 1 if there is any
 #[derive(Args, Debug)]
 pub struct Check {
@@ -23,11 +28,7 @@ impl Check {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let root = global.load()?.settings.spool;
         let now = clock::epoch();
-        let knowledge = Knowledge {
-            bad_head: |message| head::split(message).err().map(|error| error.to_string()),
-            is_built_in: mode::is_built_in,
-        };
-        let mut findings = check::check(&root, &knowledge, now)?;
+        let mut findings = check::check(&root, &KNOWLEDGE, now)?;
         let mut stdout = std::io::stdout().lock();
         if self.repair && findings.iter().any(check::Finding::is_repairable) {
             if let Ok(spool) = Spool::open(&Disk::default(), &root) {

@@ -3,6 +3,7 @@
 //! Arguments as typed are clap's structs in the commands' files; what they mean is worked out there and handed down. No
 //! command talks to a running scheduler: they all work on the spool.
 
+mod bad;
 mod cancel;
 mod check;
 mod config;
@@ -68,6 +69,7 @@ pub enum Command {
     Hold(hold::Hold),
     Release(release::Release),
     Cancel(cancel::Cancel),
+    Bad(bad::Bad),
     Demo(demo::Demo),
     Config(config::Config),
 }
@@ -138,6 +140,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),
         Command::Cancel(command) => command.run(&global),
+        Command::Bad(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
     };

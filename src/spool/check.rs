@@ -90,6 +90,16 @@ pub fn check(root: &Path, knowledge: &Knowledge, now: Epoch) -> Result<Vec<Findi
     Ok(check.findings)
 }
 
+/// Reads one message's folder, wherever it is. Paths of findings are below it.
+pub fn folder(spool: &Spool, folder: &Folder, knowledge: &Knowledge, now: Epoch) -> Result<Vec<Finding>> {
+    let owner = spool.distribute.look_self()?.owner;
+    let mut check = Check { spool, knowledge, now, owner, findings: Vec::new(), places: HashMap::new() };
+    if let Some(contents) = unless_gone(folder.contents())? {
+        check.inside(folder, &contents, Path::new(""))?;
+    }
+    Ok(check.findings)
+}
+
 /// Mends what can be mended; gives what is left.
 pub fn repair(root: &Path, findings: Vec<Finding>, now: Epoch) -> Result<(Vec<Finding>, usize)> {
     let mut left = Vec::new();
@@ -226,9 +236,6 @@ impl Check<'_> {
             let what = format!("belongs to user {}, the spool to user {}", look.owner, self.owner);
             self.find(path.clone(), what, "the scheduler may not be able to go on with it", None);
         }
-        for (file, why) in &contents.strange {
-            self.find(path.join(file), why.clone(), "the message is set aside once it is distributed", None);
-        }
         let is_empty = !contents.message && contents.packets.is_empty() && contents.strange.is_empty();
         if is_empty && contents.statuses.is_empty() && !contents.failures {
             if settled {
@@ -237,14 +244,22 @@ impl Check<'_> {
             }
             return Ok(());
         }
+        self.leftovers(priority, name, &contents, &path, settled);
+        self.inside(&folder, &contents, &path)
+    }
+
+    /// The files of a folder by themselves.
+    fn inside(&mut self, folder: &Folder, contents: &Contents, path: &Path) -> Result<()> {
+        for (file, why) in &contents.strange {
+            self.find(path.join(file), why.clone(), "the message is set aside once it is distributed", None);
+        }
         if !contents.message {
             self.find(path.join(layout::MESSAGE), "the message file is missing", SET_ASIDE, None);
         } else {
-            self.content(&folder, &path)?;
+            self.content(folder, path)?;
         }
-        self.leftovers(priority, name, &contents, &path, settled);
         for packet in &contents.packets {
-            self.packet(&folder, packet, &path)?;
+            self.packet(folder, packet, path)?;
             let mode = &packet.mode;
             if !(self.knowledge.is_built_in)(mode) && !contents.variants.contains(mode) {
                 let file = path.join(FileName::Packet(packet.clone()).to_string());

@@ -7,7 +7,7 @@
 
 use crate::mail::{Epoch, MessageId, Priority};
 
-use super::disk::{Dir, DirLock, Result, SpoolFile, unless_gone};
+use super::disk::{Dir, DirLock, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{FileName, MessageName};
 use super::note::Note;
 use super::{Spool, layout};
@@ -87,12 +87,14 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Removes a folder of plain files. What has gone already is fine.
+/// Removes a folder with all that is in it. What has gone already is fine.
 pub(super) fn discard(parent: &Dir, name: &str) -> Result<()> {
     let Some(dir) = unless_gone(parent.open_dir(name))? else { return Ok(()) };
-    for (entry, _) in dir.list()? {
-        if let Some(entry) = entry.to_str() {
-            unless_gone(dir.remove(entry))?;
+    for (entry, kind) in dir.list()? {
+        match (entry.to_str(), kind) {
+            (Some(entry), Kind::Directory) => discard(&dir, entry)?,
+            (Some(entry), _) => drop(unless_gone(dir.remove(entry))?),
+            (None, _) => {}
         }
     }
     unless_gone(parent.remove_dir(name))?;

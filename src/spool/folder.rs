@@ -65,8 +65,13 @@ impl Folder {
     /// Opens the folder; `None` if it is not there (any more).
     pub fn open(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Folder>> {
         let Some(dir) = unless_gone(spool.at(priority).open_dir(&name.to_string()))? else { return Ok(None) };
+        Folder::of(dir, name).map(Some)
+    }
+
+    /// A message's folder that is open already, wherever it is.
+    pub(super) fn of(dir: Dir, name: &MessageName) -> Result<Folder> {
         let identity = dir.look_self()?.identity;
-        Ok(Some(Folder { dir, name: name.clone(), identity }))
+        Ok(Folder { dir, name: name.clone(), identity })
     }
 
     pub fn name(&self) -> &MessageName {

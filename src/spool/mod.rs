@@ -21,6 +21,7 @@
 //! claim, which comes before [`progress`].
 
 pub mod adopt;
+pub mod bad;
 pub mod census;
 pub mod check;
 pub mod deferral;

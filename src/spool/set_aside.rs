@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use crate::mail::{Epoch, PacketName, Priority};
 
 use super::Spool;
-use super::disk::{Dir, Kind, Result, unless_gone};
+use super::disk::{Dir, Result, unless_gone};
 use super::folder::Folder;
 use super::layout::{self, FileName, MessageName};
 use super::note::Note;
@@ -84,28 +84,6 @@ pub fn packet(spool: &Spool, folder: &Folder, packet: &PacketName, note: &Note) 
     folder.dir().sync()?;
     spool.bad.sync()?;
     Ok(name)
-}
-
-/// One entry of `bad/`.
-#[derive(Debug)]
-pub struct Entry {
-    pub name: String,
-    pub note: Option<Note>,
-}
-
-/// What lies in `bad/`, by name.
-pub fn list(spool: &Spool) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for (name, kind) in spool.bad.list()? {
-        let name = name.to_string_lossy().into_owned();
-        let note = match kind {
-            Kind::Directory => spool.bad.open_dir(&name).ok().and_then(|dir| Note::read(&dir, layout::REASON)),
-            _ => None,
-        };
-        entries.push(Entry { name, note });
-    }
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
 }
 
 /// A note by the program itself.

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad;
 mod bench;
 mod cancel;
 mod check;
