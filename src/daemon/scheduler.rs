@@ -15,10 +15,10 @@ use tracing::{error, info, warn};
 use crate::claim::flock::Flock;
 use crate::deliver::{self, Interrupt};
 use crate::mail::{Level, Priority};
-use crate::spool::Spool;
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{Disk, DiskError, Kind};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
+use crate::spool::{Place, Spool};
 
 use super::board::Board;
 use super::clock;
@@ -60,6 +60,8 @@ pub enum RunError {
 const LEFTOVERS: u64 = 24 * 60 * 60;
 /// How soon a flat drop that is still being written is looked at again.
 const DROP_PAUSE: Duration = Duration::from_secs(1);
+/// How often a spool that has gone is looked for.
+const GONE_PAUSE: Duration = Duration::from_secs(1);
 /// Beside the grace: for a worker to get from its relay's answer to its end.
 const JOIN_SLACK: Duration = Duration::from_millis(500);
 
@@ -69,7 +71,30 @@ pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, R
 }
 
 /// The same on a disk that may have faults.
-pub fn run_on(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
+pub fn run_on(disk: &Disk, mut settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
+    let mut uncertain = Vec::new();
+    loop {
+        match run_on_a_spool(disk, settings, control)? {
+            Ended::Stopped(mut summary) => {
+                summary.uncertain.splice(0..0, uncertain);
+                return Ok(summary);
+            }
+            Ended::Replaced(summary, current) => {
+                uncertain.extend(summary.uncertain);
+                settings = current;
+            }
+        }
+    }
+}
+
+/// Why a spool is left.
+enum Ended {
+    Stopped(Summary),
+    /// Another spool is in its place. With the settings in force.
+    Replaced(Summary, Settings),
+}
+
+fn run_on_a_spool(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> Result<Ended, RunError> {
     let spool = Spool::create(disk, &settings.spool)?;
     spool.require_owner()?;
     let (watch_sender, watched) = bounded(1);
@@ -90,6 +115,7 @@ pub fn run_on(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> R
         alive: (Some(alive), all_ended),
         told: HashSet::new(),
         scan_again: [false; Priority::COUNT],
+        has_gone: false,
     };
     scheduler.start()?;
     Ok(scheduler.obey(control, &watched))
@@ -108,6 +134,8 @@ struct Scheduler {
     told: HashSet<(Priority, std::ffi::OsString)>,
     /// Directories in which a flat drop is still being written.
     scan_again: [bool; Priority::COUNT],
+    /// The spool is not at its path any more.
+    has_gone: bool,
 }
 
 impl Scheduler {
@@ -147,7 +175,7 @@ impl Scheduler {
         Ok(())
     }
 
-    fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Summary {
+    fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Ended {
         let mut next_scan = Instant::now() + self.rescan_interval();
         loop {
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
@@ -155,9 +183,9 @@ impl Scheduler {
             select! {
                 recv(control) -> order => match order {
                     Ok(Control::Reload(settings)) => self.reload(*settings),
-                    Ok(Control::StopNow) => return self.give_up(),
+                    Ok(Control::StopNow) => return Ended::Stopped(self.give_up()),
                     // Whoever held the other end has gone: nobody could stop us any more.
-                    Ok(Control::Stop) | Err(_) => return self.stop(control),
+                    Ok(Control::Stop) | Err(_) => return Ended::Stopped(self.stop(control)),
                 },
                 recv(watched) -> _ => {
                     if let Some(watch) = &self.watch {
@@ -167,6 +195,11 @@ impl Scheduler {
                 }
                 recv(drops) -> _ => self.scan_drops(),
                 recv(scan) -> _ => {
+                    if self.is_replaced() {
+                        info!("stops on the spool that was there, and starts on the one that is there now");
+                        let settings = self.shared.current().settings.clone();
+                        return Ended::Replaced(self.stop(control), settings);
+                    }
                     self.tidy();
                     for priority in Priority::all() {
                         self.scan(priority);
@@ -180,7 +213,27 @@ impl Scheduler {
     }
 
     fn rescan_interval(&self) -> Duration {
-        self.shared.current().settings.run.rescan
+        let interval = self.shared.current().settings.run.rescan;
+        if self.has_gone { interval.min(GONE_PAUSE) } else { interval }
+    }
+
+    /// Whether another spool is at the path. While none is there at all, says so once and waits for one.
+    fn is_replaced(&mut self) -> bool {
+        let spool = &self.shared.spool;
+        let fate = "nothing new is sent until a spool is there again";
+        match spool.place() {
+            Ok(Place::Here) if self.has_gone => info!("the spool is back"),
+            Ok(Place::Here) => {}
+            Ok(Place::Another) => return true,
+            Err(_) if self.has_gone => return false,
+            Err(error) => {
+                error!("the spool has gone: {}", error.fate(fate));
+                self.has_gone = true;
+                return false;
+            }
+        }
+        self.has_gone = false;
+        false
     }
 
     fn reload(&mut self, settings: Result<Settings, String>) {

@@ -78,6 +78,8 @@ pub struct InjectSettings {
     /// Recipients a packet.
     pub packet_size: NonZero<usize>,
     pub priority: Priority,
+    /// Octets of the spool's file system that nothing is injected into; 0: all may be used.
+    pub min_free_space: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +116,11 @@ impl Default for Settings {
             guard: GuardSettings { transactions: 3 },
             retry: RetrySettings { schedule, expire: Duration::from_secs(5 * 24 * 60 * MINUTE) },
             report: ReportSettings { every: Duration::from_secs(4 * 60 * MINUTE) },
-            inject: InjectSettings { packet_size: count(1000), priority: "5".parse().expect("5 is a priority") },
+            inject: InjectSettings {
+                packet_size: count(1000),
+                priority: "5".parse().expect("5 is a priority"),
+                min_free_space: 64 * 1024 * 1024,
+            },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
             log: LogSettings { format: None, level: "info".into() },
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +33,8 @@ pub struct Shared {
     pub uncertain_recipients: AtomicU64,
     /// Transactions that a stop left without a known, or without a recorded, end.
     pub uncertain: Mutex<Vec<String>>,
+    /// The log has been told that the spool can't be written to.
+    pub has_no_room: AtomicBool,
     current: RwLock<Arc<Current>>,
     /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
     running: Option<Mutex<Running>>,
@@ -81,7 +83,20 @@ impl Shared {
             }
         };
         let since = clock::epoch();
-        Shared { spool, board, claims, interrupt, in_flight, uncertain_recipients, uncertain, current, running, since }
+        let has_no_room = AtomicBool::new(false);
+        Shared {
+            has_no_room,
+            spool,
+            board,
+            claims,
+            interrupt,
+            in_flight,
+            uncertain_recipients,
+            uncertain,
+            current,
+            running,
+            since,
+        }
     }
 
     /// What this worker has in flight will be sent again after the stop that is under way.

@@ -317,6 +317,11 @@ impl Worker {
         level: Level,
         message: &OpenMessage,
     ) -> Option<(PacketName, Box<Possession>, Arc<Body>)> {
+        if !self.has_room(message) {
+            self.shared.board.give_back(key);
+            self.shared.board.pause(Instant::now() + DISK_PAUSE);
+            return None;
+        }
         let Some(packet) = message.deal() else {
             self.end_of_packet(key, message);
             return None;
@@ -360,6 +365,25 @@ impl Worker {
             }
         }
         None
+    }
+
+    /// Whether what would be sent now could be recorded. Says so once when it can't, and once when it can again.
+    fn has_room(&self, message: &OpenMessage) -> bool {
+        let told = &self.shared.has_no_room;
+        match message.folder.dir().require_room() {
+            Ok(()) => {
+                if told.load(Ordering::Relaxed) && told.swap(false, Ordering::Relaxed) {
+                    info!("the spool can be written to again: goes on");
+                }
+                true
+            }
+            Err(error) => {
+                if !told.swap(true, Ordering::Relaxed) {
+                    error!("{}", error.fate("nothing is sent until it could be recorded"));
+                }
+                false
+            }
+        }
     }
 
     /// Decides about recipients that were in a transaction when the packet's last worker died.

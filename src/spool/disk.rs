@@ -383,6 +383,19 @@ impl Dir {
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
+    /// An error if next to nothing can be written here.
+    pub fn require_room(&self) -> Result<()> {
+        /// What the retry packet, the failures and the checkpoint of a large transaction take.
+        const ROOM: u64 = 256 * 1024;
+        let stat = self.run(Op::Look, "", || rustix::fs::fstatvfs(&self.fd))?;
+        let errno = match stat {
+            stat if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => rustix::io::Errno::ROFS,
+            stat if stat.f_bavail * stat.f_frsize < ROOM => rustix::io::Errno::NOSPC,
+            _ => return Ok(()),
+        };
+        Err(DiskError::new(Op::Write, &self.path, OsStr::new(""), errno))
+    }
+
     /// Tries to get the exclusive right to this directory for as long as this descriptor is open, without waiting.
     pub fn try_lock(&self) -> Result<bool> {
         self.run(Op::Lock, "", || match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {

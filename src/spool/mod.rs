@@ -42,7 +42,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::mail::{MessageId, Priority};
-use disk::{Dir, Disk, DiskError, Kind, Op};
+use disk::{Dir, Disk, DiskError, Identity, Kind, Op};
 use layout::MessageName;
 
 pub use disk::Result;
@@ -54,6 +54,14 @@ pub struct Spool {
     priorities: Vec<Dir>,
     incoming: Dir,
     bad: Dir,
+}
+
+/// What is where a spool was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Here,
+    /// Another spool: this one was moved away, or restored, or a file system was mounted over it.
+    Another,
 }
 
 impl Spool {
@@ -89,6 +97,16 @@ impl Spool {
             Ok(Spool { root: top, distribute, priorities, incoming, bad })
         };
         open().map_err(|error| if error.is_gone() { error.fate(fate) } else { error })
+    }
+
+    /// Whether this very spool is still where it was opened. An error if no spool is there.
+    pub fn place(&self) -> Result<Place> {
+        let there = Spool::open(&Disk::default(), self.path())?;
+        let dirs = |spool: &Spool| -> Result<Vec<Identity>> {
+            let dirs = spool.priorities.iter().chain([&spool.distribute, &spool.incoming, &spool.bad]);
+            dirs.map(|dir| Ok(dir.look_self()?.identity)).collect()
+        };
+        Ok(if dirs(self)? == dirs(&there)? { Place::Here } else { Place::Another })
     }
 
     /// Where it is, as it was named.

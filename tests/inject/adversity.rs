@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::support::PATIENCE;
+use crate::support::mount::Mount;
 use crate::{Bench, DONE, L, POST, TRY_AGAIN, Told};
 
 #[test]
@@ -22,29 +21,6 @@ fn a_spool_that_is_somebody_elses_is_left_alone() {
     assert_eq!(told.code, Some(TRY_AGAIN), "{}", told.stderr);
     assert!(told.stderr.contains("belongs to user 65534") && told.stdout.is_empty(), "{}", told.stderr);
     bench.assert_nothing_is_queued();
-}
-
-/// A small file system of its own; unmounted when dropped.
-struct Mount(TempDir);
-
-impl Mount {
-    fn new(options: &str) -> Mount {
-        let mount = Mount(tempfile::tempdir().unwrap());
-        mount.call(&["-t", "tmpfs", "-o", options, "tmpfs"]);
-        mount
-    }
-
-    #[track_caller]
-    fn call(&self, options: &[&str]) {
-        let status = Command::new("mount").args(options).arg(self.0.path()).status().unwrap();
-        assert!(status.success(), "this test mounts a file system, which takes root");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
 }
 
 /// Names of all files and directories below.
@@ -65,7 +41,7 @@ fn tree(path: &Path) -> Vec<PathBuf> {
 fn a_full_disk_leaves_no_trace() {
     let bench = Bench::new();
     let mount = Mount::new("size=2m");
-    let spool = mount.0.path().join("spool");
+    let spool = mount.path().join("spool");
     let small = bench.command_into(&spool, &format!("{L} --id l@x.org.1.1")).output().unwrap();
     Told::of("", small).expect(DONE, "");
     let before = tree(&spool);
@@ -90,14 +66,34 @@ fn a_full_disk_leaves_no_trace() {
 }
 
 #[test]
+fn some_space_is_left_alone_before_anything_is_written_and_after_all_is() {
+    let bench = Bench::new();
+    let mount = Mount::new("size=2m");
+    let spool = mount.path().join("spool");
+    let inject = |more: &str, least: &str| {
+        let mut command = bench.command_into(&spool, &format!("{L} {more}"));
+        Told::of(more, command.env("SYMPA_DIST_INJECT_MIN_FREE_SPACE", least).output().unwrap())
+    };
+    inject("--id l@x.org.1.1", "1MiB").expect(DONE, "");
+    let before = tree(&spool);
+    let told = inject("--id l@x.org.1.2", "3MiB");
+    told.expect(TRY_AGAIN, "inject.min_free_space leaves 3.00 MiB alone; nothing was queued");
+    bench.file("post", format!("{POST}{}", "x\n".repeat(600_000)));
+    let told = inject("--id l@x.org.1.3", "1MiB");
+    told.expect(TRY_AGAIN, "inject.min_free_space leaves 1.00 MiB alone; nothing was queued");
+    assert_eq!(tree(&spool), before);
+    inject("--id l@x.org.1.4", "0").expect(DONE, "");
+}
+
+#[test]
 fn a_read_only_spool_says_so() {
     let bench = Bench::new();
     let mount = Mount::new("size=2m");
-    let spool = mount.0.path().join("spool");
+    let spool = mount.path().join("spool");
     let output = bench.command_into(&spool, &format!("{L} --id l@x.org.1.1")).output().unwrap();
     Told::of("", output).expect(DONE, "");
-    mount.call(&["-o", "remount,ro"]);
-    for spool in [spool, mount.0.path().join("new")] {
+    mount.remount("ro");
+    for spool in [spool, mount.path().join("new")] {
         let output = bench.command_into(&spool, L).output().unwrap();
         Told::of("", output).expect(TRY_AGAIN, "Read-only file system");
     }

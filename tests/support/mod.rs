@@ -6,6 +6,7 @@ pub mod child;
 pub mod delivery;
 pub mod faulty_relay;
 pub mod log;
+pub mod mount;
 pub mod postfix;
 pub mod program;
 pub mod random;

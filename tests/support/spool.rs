@@ -19,7 +19,12 @@ pub type Files<'a> = &'a [(&'a str, &'a str)];
 
 impl TestSpool {
     pub fn new() -> TestSpool {
-        let dir = tempfile::tempdir().unwrap();
+        TestSpool::inside(&std::env::temp_dir())
+    }
+
+    /// In a directory of its own below that one.
+    pub fn inside(place: &Path) -> TestSpool {
+        let dir = tempfile::tempdir_in(place).unwrap();
         Spool::create(&Disk::default(), dir.path()).unwrap();
         TestSpool { dir }
     }

@@ -189,6 +189,14 @@ pub const KEYS: &[Key] = &[
         show: |settings| quoted(settings.inject.priority),
     },
     Key {
+        name: "inject.min_free_space",
+        set: |settings, text| {
+            settings.inject.min_free_space = size(one(text, SIZE)?)?;
+            Ok(())
+        },
+        show: |settings| shown_size(settings.inject.min_free_space),
+    },
+    Key {
         name: "log.format",
         set: |settings, text| {
             settings.log.format = match one(text, LOG_FORMAT)? {
@@ -433,6 +441,25 @@ fn rate(text: &Text) -> Result<f64, String> {
     let rate: f64 = parsed(text, RATE)?;
     // A year between two transactions is a pause, and not a rate.
     if rate.is_finite() && rate > 1e-7 { Ok(rate) } else { Err(format!("expected {RATE}")) }
+}
+
+const SIZE: &str = "a size, such as 500MiB or 2GiB, or a number of octets";
+const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, octets)| Some((text.strip_suffix(name)?.trim_end(), *octets)))
+        .unwrap_or((text, 1));
+    let number: Option<u64> = number.parse().ok();
+    number.and_then(|number| number.checked_mul(unit)).ok_or_else(|| format!("expected {SIZE}"))
+}
+
+fn shown_size(octets: u64) -> String {
+    match UNITS.iter().find(|(_, unit)| octets > 0 && octets.is_multiple_of(*unit)) {
+        Some((name, unit)) => quoted(format!("{}{name}", octets / unit)),
+        None => octets.to_string(),
+    }
 }
 
 fn quoted(text: impl Display) -> String {

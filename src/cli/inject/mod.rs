@@ -14,10 +14,12 @@ use std::num::NonZero;
 use std::str::FromStr;
 
 use clap::Args;
+use indicatif::HumanBytes;
 
 use super::configuration::{self, Overrides};
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
+use crate::daemon::settings::InjectSettings;
 use crate::mail::{Address, Epoch, MessageId, Mode, Priority, ReversePath, message_id};
 use crate::render::head::{self, SpoolHead};
 use crate::render::mode;
@@ -96,6 +98,8 @@ struct Request {
     now: Epoch,
     sender: ReversePath,
     priority: Priority,
+    /// Octets.
+    min_free_space: u64,
     not_before: Option<Epoch>,
     split: Split,
     order: Order,
@@ -115,7 +119,7 @@ impl Inject {
             Some(packets) => Split::Packets(packets),
             None => Split::Size(loaded.settings.inject.packet_size),
         };
-        let request = self.request(loaded.settings.inject.priority, split, &stop)?;
+        let request = self.request(&loaded.settings.inject, split, &stop)?;
         let spool = Spool::create(&Disk::default(), &loaded.settings.spool).map_err(nothing_queued)?;
         spool.require_owner()?;
         let id = request.queue(&spool, &stop)?;
@@ -135,7 +139,7 @@ impl Inject {
     }
 
     /// Checks all that can be checked without the spool, and reads the message.
-    fn request(self, priority: Priority, split: Split, stop: &Stop) -> Result<Request, CliError> {
+    fn request(self, settings: &InjectSettings, split: Split, stop: &Stop) -> Result<Request, CliError> {
         let now = clock::epoch();
         let refuse = |what: String| CliError::Usage(format!("{what}; nothing was queued"));
         message_id::check_list(&self.list).map_err(|why| refuse(format!("--list {:?}: {why}", self.list)))?;
@@ -175,7 +179,8 @@ impl Inject {
             id,
             now,
             sender,
-            priority,
+            priority: settings.priority,
+            min_free_space: settings.min_free_space,
             not_before,
             split,
             order,
@@ -242,6 +247,7 @@ fn nothing_queued(error: DiskError) -> CliError {
 impl Request {
     /// Writes the message and shows it.
     fn queue(&self, spool: &Spool, stop: &Stop) -> Result<MessageId, CliError> {
+        self.require_room(spool)?;
         let draft = self.begin(spool)?;
         let written = self.write_packets(&draft, stop)?;
         for (mode, variant) in &self.variants {
@@ -260,9 +266,24 @@ impl Request {
         if stop.is_set() {
             return Err(stop.or(CliError::TryAgain("stopped".into())));
         }
+        self.require_room(spool)?;
         let id = draft.id().clone();
         draft.show(self.priority, self.not_before)?;
         Ok(id)
+    }
+
+    /// The disk must not get so full that the schedulers can't record what they send.
+    fn require_room(&self, spool: &Spool) -> Result<(), CliError> {
+        let (free, _) = spool.incoming().free_space().map_err(nothing_queued)?;
+        if free >= self.min_free_space {
+            return Ok(());
+        }
+        Err(CliError::TryAgain(format!(
+            "{}: {} are free, and inject.min_free_space leaves {} alone; nothing was queued",
+            spool.path().display(),
+            HumanBytes(free),
+            HumanBytes(self.min_free_space)
+        )))
     }
 
     fn begin<'s>(&self, spool: &'s Spool) -> Result<Draft<'s>, CliError> {
