@@ -11,7 +11,10 @@ mod sinks;
 
 use record::Record;
 
-const SCENARIOS: &[(&str, fn(&mut Record, bool))] = &[
+/// A name, and what measures; quickly or not.
+type Scenario = (&'static str, fn(&mut Record, bool));
+
+const SCENARIOS: &[Scenario] = &[
     ("throughput", scenarios::throughput),
     ("latency", scenarios::latency),
     ("stop", scenarios::stop),

@@ -72,15 +72,17 @@ struct Setting {
     recipients: usize,
     sync: &'static str,
     log: &'static str,
+    uncertain: &'static str,
 }
 
-const DEFAULT: Setting = Setting { workers: 8, recipients: 50, sync: "data", log: "info" };
+const DEFAULT: Setting = Setting { workers: 8, recipients: 50, sync: "data", log: "info", uncertain: "resend" };
 
 fn launch(spool: &Path, relay: &str, setting: Setting) -> Child {
     let log = std::fs::File::create(scratch().join("log")).expect("a log file");
     program(spool)
         .args(["--log-level", setting.log, "--log-format", "json", "run", "--relay", relay])
         .args(["--workers", &setting.workers.to_string(), "--checkpoint-sync", setting.sync])
+        .args(["--on-uncertain", setting.uncertain])
         .args(["--recipients-per-transaction", &setting.recipients.to_string()])
         .stdout(Stdio::null())
         .stderr(log)
@@ -334,15 +336,23 @@ pub fn inject(record: &mut Record, quick: bool) {
     record.add("inject", "peak memory", "MiB", memory);
 }
 
-/// Runs it to its end; its peak resident memory in MiB.
+/// Runs it to its end; its peak resident memory in MiB, as the kernel had it when it was last looked at. (What wait4 says
+/// includes the pages that the child had from this process before it became the program.)
 fn peak_memory(command: &mut Command) -> f64 {
-    let child = command.spawn().expect("inject");
-    // SAFETY: wait4 writes one int and one struct, which it is given.
-    unsafe {
-        let (mut status, mut usage) = (0, std::mem::zeroed::<libc::rusage>());
-        libc::wait4(child.id().cast_signed(), &mut status, 0, &mut usage);
-        assert_eq!(status, 0, "inject");
-        usage.ru_maxrss as f64 / 1024.0
+    let mut child = command.spawn().expect("inject");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        if let Some(kilobytes) = line.and_then(|line| line.parse::<f64>().ok()) {
+            peak = kilobytes / 1024.0;
+        }
+        if let Some(status) = child.try_wait().expect("its end") {
+            assert!(status.success(), "inject");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -358,24 +368,27 @@ fn sent_lines(spool: &Path) -> u64 {
 pub fn sweep(record: &mut Record, quick: bool) {
     let recipients = if quick { 100_000 } else { 500_000 };
     let rounds = if quick { 1 } else { 3 };
-    let mut sweep = |what: String, packet_size: usize, setting: Setting| {
-        let rates =
-            (0..rounds).map(|_| recipients as f64 / distribute(Kind::SmtpSink, recipients, packet_size, setting).0);
-        record.add("sweep", what, "recipients/s", rates.collect());
+    // A knob's values in turn (A B A B …).
+    let mut knob = |values: Vec<(String, usize, Setting)>| {
+        let mut rates = vec![Vec::new(); values.len()];
+        for _ in 0..rounds {
+            for (rates, (_, packet_size, setting)) in rates.iter_mut().zip(&values) {
+                rates.push(recipients as f64 / distribute(Kind::SmtpSink, recipients, *packet_size, *setting).0);
+            }
+        }
+        for ((what, ..), rates) in values.into_iter().zip(rates) {
+            record.add("sweep", what, "recipients/s", rates);
+        }
     };
-    for size in [25, 50, 100, 500] {
-        sweep(format!("recipients_per_transaction {size}"), 1000, Setting { recipients: size, ..DEFAULT });
-    }
-    for packet_size in [250, 1000, 5000, 20_000] {
-        sweep(format!("packet_size {packet_size}"), packet_size, DEFAULT);
-    }
-    for workers in [1, 2, 4, 8, 16, 32] {
-        sweep(format!("workers {workers}"), 1000, Setting { workers, ..DEFAULT });
-    }
-    for sync in ["data", "none"] {
-        sweep(format!("checkpoint_sync {sync}"), 1000, Setting { sync, ..DEFAULT });
-    }
-    for log in ["info", "warn"] {
-        sweep(format!("log.level {log}"), 1000, Setting { log, ..DEFAULT });
-    }
+    let of = |name: &str, value: &dyn std::fmt::Display, setting| (format!("{name} {value}"), 1000, setting);
+    let sizes = [25, 50, 100, 500]
+        .map(|recipients| of("recipients_per_transaction", &recipients, Setting { recipients, ..DEFAULT }));
+    knob(sizes.into());
+    knob([250, 1000, 5000, 20_000].map(|size| (format!("packet_size {size}"), size, DEFAULT)).into());
+    knob([1, 2, 4, 8, 16, 32].map(|workers| of("workers", &workers, Setting { workers, ..DEFAULT })).into());
+    knob(["data", "none"].map(|sync| of("checkpoint_sync", &sync, Setting { sync, ..DEFAULT })).into());
+    let uncertain =
+        ["resend", "skip"].map(|uncertain| of("on_uncertain", &uncertain, Setting { uncertain, ..DEFAULT }));
+    knob(uncertain.into());
+    knob(["info", "warn"].map(|log| of("log.level", &log, Setting { log, ..DEFAULT })).into());
 }

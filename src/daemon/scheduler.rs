@@ -81,7 +81,7 @@ pub fn run_on(disk: &Disk, mut settings: Settings, control: &Receiver<Control>) 
             }
             Ended::Replaced(summary, current) => {
                 uncertain.extend(summary.uncertain);
-                settings = current;
+                settings = *current;
             }
         }
     }
@@ -91,7 +91,7 @@ pub fn run_on(disk: &Disk, mut settings: Settings, control: &Receiver<Control>) 
 enum Ended {
     Stopped(Summary),
     /// Another spool is in its place. With the settings in force.
-    Replaced(Summary, Settings),
+    Replaced(Summary, Box<Settings>),
 }
 
 fn run_on_a_spool(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> Result<Ended, RunError> {
@@ -197,7 +197,7 @@ impl Scheduler {
                 recv(scan) -> _ => {
                     if self.is_replaced() {
                         info!("stops on the spool that was there, and starts on the one that is there now");
-                        let settings = self.shared.current().settings.clone();
+                        let settings = Box::new(self.shared.current().settings.clone());
                         return Ended::Replaced(self.stop(control), settings);
                     }
                     self.tidy();

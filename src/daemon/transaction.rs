@@ -111,6 +111,11 @@ impl Sorted {
     }
 }
 
+/// Whether a 421 says that the relay ends, and not that it has had enough: X.3.x is about the mail system (RFC 3463).
+fn is_going_down(reply: &Reply) -> bool {
+    reply.enhanced.is_some_and(|status| status.subject == 3)
+}
+
 /// Whether all whom the relay has failed stand in their packet for that: asked for once more, and refused again.
 fn were_refused_before(possession: &Possession, sorted: &Sorted) -> bool {
     let packet = possession.progress.packet();
@@ -361,7 +366,9 @@ impl Worker {
                 info!(relay, "connection lost: {trouble}; a new one is tried");
                 End::Relay
             }
-            Trouble::Unavailable { doing: "RCPT", reply: Some(_), .. } if asked > 1 => {
+            Trouble::Unavailable { doing: "RCPT", reply: Some(ref reply), .. }
+                if asked > 1 && !is_going_down(reply) =>
+            {
                 // All of them at once would get no further next time.
                 let fewer = asked / 2;
                 self.current.relays.takes_at_most(relay, fewer, Instant::now());

@@ -136,15 +136,17 @@ impl Ahead {
     }
 }
 
-/// Reports what can be reported of the message in `folder` to `recipient`. `priority` is where the message is; `render`
-/// makes the report of that id, spool header included.
+/// Makes the report of that id about these failures, spool header lines included.
+pub type Render<'r> = dyn Fn(&MessageId, &[Failure]) -> Result<Vec<u8>> + 'r;
+
+/// Reports what can be reported of the message in `folder` to `recipient`. `priority` is where the message is.
 pub fn make(
     spool: &Spool,
     folder: &Folder,
     priority: Priority,
     recipient: &str,
     now: Epoch,
-    render: &dyn Fn(&MessageId, &[Failure]) -> Result<Vec<u8>>,
+    render: &Render,
 ) -> Result<Made> {
     let lock = folder.dir().open_dir(".")?;
     if !lock.try_lock()? {
