@@ -42,6 +42,8 @@ struct Known {
     name: Arc<MessageName>,
     level: Level,
     open: Option<Arc<OpenMessage>>,
+    /// A watch or a scan has seen it since it is known.
+    seen_again: bool,
 }
 
 /// One packet of this message is reserved for the worker that got this.
@@ -91,6 +93,7 @@ impl Board {
         let mut inner = self.inner.lock();
         if let Some(&key) = inner.keys.get(&name) {
             let known = inner.known.get_mut(&key).expect("keys and known go together");
+            known.seen_again = true;
             if known.level != level {
                 known.level = level;
                 inner.backlog.requeued(key, level);
@@ -102,7 +105,7 @@ impl Board {
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen });
         let name = Arc::new(name);
         inner.keys.insert(name.clone(), key);
-        inner.known.insert(key, Known { name, level, open: None });
+        inner.known.insert(key, Known { name, level, open: None, seen_again: false });
         match due {
             None => self.hand_out(&mut inner),
             // All, since each worker that waits has to wait for the new time.
@@ -262,7 +265,15 @@ impl Board {
 
     /// The message is distributed, held, cancelled or set aside.
     pub fn gone(&self, key: Key) {
-        self.inner.lock().forget(key);
+        let mut inner = self.inner.lock();
+        let known = inner.known.get(&key).filter(|known| known.seen_again);
+        let again = known.map(|known| (MessageName::clone(&known.name), known.level));
+        inner.forget(key);
+        drop(inner);
+        if let Some((name, level)) = again {
+            // It may have come back since the worker looked.
+            self.found(name, level, super::clock::now());
+        }
     }
 
     /// Wakes all workers that wait: a relay is back, the settings or perhaps the clock have changed.
