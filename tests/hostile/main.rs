@@ -14,6 +14,7 @@ mod configuration;
 mod environment;
 mod heads;
 mod inputs;
+mod memory;
 mod names;
 mod oracle;
 mod packets;

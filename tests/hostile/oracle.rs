@@ -53,3 +53,48 @@ pub fn checkpoint(content: &[u8]) -> Result<(Option<String>, usize), ()> {
         _ => Err(()),
     }
 }
+
+/// What a relay's octets are the beginning of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// One reply; its length, code, and text: all lines', joined by a blank.
+    Whole(usize, u16, String),
+    Half,
+    Nonsense,
+}
+
+/// RFC 5321 §4.2, with the liberties that the client says it takes: lines may end with LF alone, any second digit, text
+/// in any character set. A line has at most 4096 octets, a reply 65,536.
+pub fn answer(octets: &[u8]) -> Answer {
+    let (mut codes, mut text, mut total) = (Vec::new(), Vec::new(), 0);
+    for line in octets.split_inclusive(|&octet| octet == b'\n') {
+        total += line.len();
+        let ended = line.ends_with(b"\n");
+        if line.len() > 4096 || line.len() == 4096 && !ended || ended && total > 65_536 {
+            return Answer::Nonsense;
+        }
+        if !ended {
+            return Answer::Half;
+        }
+        let line = &line[..line.len() - 1];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_code = line.len() >= 3 && line[..3].iter().all(u8::is_ascii_digit) && (b'2'..=b'5').contains(&line[0]);
+        let behind = line.get(3);
+        if !is_code || !matches!(behind, None | Some(b' ' | b'-')) {
+            return Answer::Nonsense;
+        }
+        codes.push(std::str::from_utf8(&line[..3]).expect("digits").parse::<u16>().expect("three digits"));
+        if codes[0] != codes[codes.len() - 1] {
+            return Answer::Nonsense;
+        }
+        text.extend_from_slice(line.get(4..).unwrap_or_default());
+        if behind != Some(&b'-') {
+            let text =
+                String::from_utf8(text).unwrap_or_else(|no| no.as_bytes().iter().map(|&o| char::from(o)).collect());
+            let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(512).collect();
+            return Answer::Whole(total, codes[0], text.trim_end().to_owned());
+        }
+        text.push(b' ');
+    }
+    Answer::Half
+}
