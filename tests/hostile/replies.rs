@@ -205,12 +205,12 @@ fn an_answer_is_taken_for_what_it_says_and_anything_else_is_the_relays_trouble()
 #[test]
 fn a_relay_that_falls_silent_within_an_answer_is_waited_for_no_longer_than_its_time() {
     let listener = server::listen();
-    let mut settings = own_settings(&listener);
+    let settings = own_settings(&listener);
     let cases = (script(), any::<bool>())
         .prop_filter("a half answer", |(script, _)| oracle::answer(&script.answer) == Answer::Half);
     target::run("replies, silence", 60, cases, |(mut script, at_dot)| {
         // Where the machine is slow, an earlier answer may be late as well: no more certain, and no other trouble.
-        settings_for(&mut script, at_dot);
+        fall_silent(&mut script, at_dot);
         let mut settings = settings.clone();
         if at_dot {
             settings.dot_timeout = Duration::from_millis(5);
@@ -235,10 +235,9 @@ fn a_relay_that_falls_silent_within_an_answer_is_waited_for_no_longer_than_its_t
         prop_assert!(fine && outcomes.is_empty(), "{:?}", result);
         Ok(())
     });
-    settings.helo = None;
 }
 
-fn settings_for(script: &mut Script, at_dot: bool) {
+fn fall_silent(script: &mut Script, at_dot: bool) {
     script.end = Some(End::Silence);
     if at_dot {
         script.step = Step::Dot;
@@ -248,23 +247,21 @@ fn settings_for(script: &mut Script, at_dot: bool) {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_end_in_a_result_and_never_in_waiting() {
+fn answers_that_nobody_asked_for_end_in_a_result_and_never_in_waiting_for_ever() {
     let listener = server::listen();
-    let settings = own_settings(&listener);
+    let mut settings = own_settings(&listener);
+    // A half answer makes a continuation line of the next one, and then one is missing.
+    settings.command_timeout = Duration::from_millis(50);
+    settings.dot_timeout = Duration::from_millis(50);
     let cases = (script(), reply(), answer()).prop_map(|(script, reply, more)| Script {
         answer: [reply, more].concat(),
         end: None,
         ..script
     });
-    target::run("replies, unasked", 400, cases, |script| {
-        let (result, outcomes) = converse(&listener, &settings, &script);
-        match result {
-            Ok(_) => prop_assert_eq!(outcomes.len(), THREE.len()),
-            Err(trouble) => {
-                prop_assert!(!trouble.to_string().contains("no answer within"), "{}", trouble);
-                prop_assert!(outcomes.is_empty());
-            }
-        }
+    target::run("replies, unasked", 300, cases, |script| {
+        let ((result, outcomes), peak) = peak_of(|| converse(&listener, &settings, &script));
+        prop_assert!(peak < MEMORY, "{} octets", peak);
+        prop_assert_eq!(outcomes.len(), if result.is_ok() { THREE.len() } else { 0 });
         Ok(())
     });
 }
