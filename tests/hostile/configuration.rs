@@ -12,11 +12,56 @@ use crate::inputs::hostile;
 use crate::target;
 
 pub const VALUES: &[&str] = &[
-    "1", "0", "-1", "8", "1024", "1025", "18446744073709551616", "0x10", "1e3", "1e300", "inf", "nan", "0.5", "1e-300",
-    "true", "30s", "5m", "1h30m", "5d", "1.5s", "1500us", "1ns", "1s 1ns", "-5s", "7304484d", "175307616h", "1mo", "data",
-    "none", "skip", "resend", "z", "auto", "json", "debug", "a=b=c,[", "warn,x[{y}]=trace", "", " ", "never", "required",
-    "smtp://relay.example.org", "smtp://[::1]:2525", "lmtp:///run/l", "maildir:/a\\\"b", "maildir:é", "ftp://x", "soon",
-    "sendmail:/usr/sbin/sendmail -t", "maildir:a\nb",
+    "1",
+    "0",
+    "-1",
+    "8",
+    "1024",
+    "1025",
+    "18446744073709551616",
+    "0x10",
+    "1e3",
+    "1e300",
+    "inf",
+    "nan",
+    "0.5",
+    "1e-300",
+    "true",
+    "30s",
+    "5m",
+    "1h30m",
+    "5d",
+    "1.5s",
+    "1500us",
+    "1ns",
+    "1s 1ns",
+    "-5s",
+    "7304484d",
+    "175307616h",
+    "1mo",
+    "data",
+    "none",
+    "skip",
+    "resend",
+    "z",
+    "auto",
+    "json",
+    "debug",
+    "a=b=c,[",
+    "warn,x[{y}]=trace",
+    "",
+    " ",
+    "never",
+    "required",
+    "smtp://relay.example.org",
+    "smtp://[::1]:2525",
+    "lmtp:///run/l",
+    "maildir:/a\\\"b",
+    "maildir:é",
+    "ftp://x",
+    "soon",
+    "sendmail:/usr/sbin/sendmail -t",
+    "maildir:a\nb",
 ];
 
 const KEYS: &[(&str, &[&str])] = &[
@@ -31,13 +76,48 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 const RELAY_KEYS: &[&str] = &[
-    "starttls", "ca_file", "helo", "connect_timeout", "command_timeout", "dot_timeout", "max_connections", "weight",
-    "max_transaction_rate", "max_recipient_rate", "transactions_per_connection", "username", "colour",
+    "starttls",
+    "ca_file",
+    "helo",
+    "connect_timeout",
+    "command_timeout",
+    "dot_timeout",
+    "max_connections",
+    "weight",
+    "max_transaction_rate",
+    "max_recipient_rate",
+    "transactions_per_connection",
+    "username",
+    "colour",
 ];
 
 const PIECES: &[&str] = &[
-    "\n", "[", "]", "[[relay]]\n", "[relay]\n", "relay = []\n", "[run]\n", " = ", "=", "\"", "'", "\"\"\"", "#", ",", ".",
-    "{", "}", "\\u0000", "\\", "é", "\u{feff}", "\0", "\r", "url = \"smtp://x\"\n", "workers = 3\n", "spool.x = 1\n",
+    "\n",
+    "[",
+    "]",
+    "[[relay]]\n",
+    "[relay]\n",
+    "relay = []\n",
+    "[run]\n",
+    " = ",
+    "=",
+    "\"",
+    "'",
+    "\"\"\"",
+    "#",
+    ",",
+    ".",
+    "{",
+    "}",
+    "\\u0000",
+    "\\",
+    "é",
+    "\u{feff}",
+    "\0",
+    "\r",
+    "url = \"smtp://x\"\n",
+    "workers = 3\n",
+    "spool.x = 1\n",
 ];
 
 /// A value for the key: mostly one that fits, else any.
@@ -145,4 +225,17 @@ fn a_file_as_deep_as_it_is_long_is_an_error_and_no_end_of_the_stack() {
         assert!(load_octets(&path, text.as_bytes()).is_err());
         assert!(load_octets(&path, format!("{}x", open.repeat(100_000)).as_bytes()).is_err());
     }
+}
+
+fn complaints(text: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    load_octets(&dir.path().join("c.toml"), text.as_bytes())
+        .err()
+        .map_or(Vec::new(), |BadConfig(complaints)| complaints)
+}
+
+#[test]
+fn a_configuration_without_any_relay_is_refused() {
+    let complaints = complaints("relay = []\n");
+    assert!(matches!(&complaints[..], [one] if one.contains("at least one relay")), "{complaints:?}");
 }

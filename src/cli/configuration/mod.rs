@@ -21,6 +21,8 @@ use keys::{KEYS, RELAY_KEYS, RelayText, Text};
 /// Read where no other file is named and this one is there.
 const DEFAULT_FILE: &str = "/etc/sympa-dist.toml";
 const ENVIRONMENT: &str = "SYMPA_DIST_";
+/// Without one, nothing would ever be sent, and nobody told.
+const NO_RELAY: &str = "expected at least one relay";
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -168,6 +170,9 @@ impl Loader {
                             }
                         }
                     }
+                    if tables.is_empty() {
+                        self.wrong.push(format!("{at}: relay: {NO_RELAY}"));
+                    }
                     self.relays = Some((relays, Source::File { path: path.to_owned(), line }));
                 }
                 DeValue::Table(table) if section != "relay" => {
@@ -228,6 +233,10 @@ impl Loader {
 
     fn relay_urls<'u>(&mut self, urls: impl Iterator<Item = &'u str>, source: Source) {
         let mut relays = Vec::new();
+        let mut urls = urls.peekable();
+        if urls.peek().is_none() {
+            self.wrong.push(format!("{source}: {NO_RELAY}"));
+        }
         for url in urls {
             match url.parse() {
                 Ok(url) => relays.push(RelaySettings::new(url)),
