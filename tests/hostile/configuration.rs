@@ -239,3 +239,9 @@ fn a_configuration_without_any_relay_is_refused() {
     let complaints = complaints("relay = []\n");
     assert!(matches!(&complaints[..], [one] if one.contains("at least one relay")), "{complaints:?}");
 }
+
+#[test]
+fn a_key_with_a_newline_in_it_is_complained_of_in_one_line() {
+    let complaints = complaints("\"wor\\nkers\" = 1\n");
+    assert!(matches!(&complaints[..], [one] if one.contains("wor\\nkers is not known")), "{complaints:?}");
+}

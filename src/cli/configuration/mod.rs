@@ -277,10 +277,12 @@ fn unknown<'n>(at: &str, name: &str, known: impl Iterator<Item = &'n str> + Clon
         let back = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
         (front + back) * 100 / (name.len() + other.len())
     };
+    // One line a mistake: a key in quotes may have a newline in it.
+    let shown = name.escape_debug();
     let nearest = known.clone().max_by_key(|other| likeness(other)).filter(|other| likeness(other) >= 30);
     match nearest {
-        Some(nearest) => format!("{at}: {name} is not known; is {nearest} meant?"),
-        None => format!("{at}: {name} is not known; expected one of {}", known.collect::<Vec<_>>().join(", ")),
+        Some(nearest) => format!("{at}: {shown} is not known; is {nearest} meant?"),
+        None => format!("{at}: {shown} is not known; expected one of {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
