@@ -245,3 +245,14 @@ fn a_key_with_a_newline_in_it_is_complained_of_in_one_line() {
     let complaints = complaints("\"wor\\nkers\" = 1\n");
     assert!(matches!(&complaints[..], [one] if one.contains("wor\\nkers is not known")), "{complaints:?}");
 }
+
+#[test]
+fn a_duration_is_shown_to_its_last_nanosecond_and_none_is_longer_than_a_century() {
+    let dir = tempfile::tempdir().unwrap();
+    for (written, shown) in [("1500us", "1500000ns"), ("1ns", "1ns"), ("1500ms", "1500ms"), ("36525d", "36525d")] {
+        let text = format!("[run]\nrescan = \"{written}\"\n");
+        let loaded = load_octets(&dir.path().join("c.toml"), text.as_bytes()).unwrap();
+        assert!(loaded.show().contains(&format!("rescan = \"{shown}\"")), "{}", loaded.show());
+    }
+    assert_eq!(complaints("[run]\nrescan = \"7304484d 175307616h\"\n").len(), 1);
+}
