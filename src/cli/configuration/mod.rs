@@ -21,6 +21,7 @@ use keys::{KEYS, RELAY_KEYS, RelayText, Text};
 /// Read where no other file is named and this one is there.
 const DEFAULT_FILE: &str = "/etc/sympa-dist.toml";
 const ENVIRONMENT: &str = "SYMPA_DIST_";
+const CONFIG: &str = "SYMPA_DIST_CONFIG";
 /// Without one, nothing would ever be sent, and nobody told.
 const NO_RELAY: &str = "expected at least one relay";
 
@@ -71,11 +72,22 @@ pub struct BadConfig(pub Vec<String>);
 
 /// Reads the configuration with this process's environment.
 pub fn load(overrides: &Overrides) -> Result<Loaded, BadConfig> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .filter(|(name, _)| name.starts_with(ENVIRONMENT))
-        .collect();
-    Loader::default().load(overrides, environment)
+    let mut environment = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        if !name.as_encoded_bytes().starts_with(ENVIRONMENT.as_bytes()) {
+            continue;
+        }
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
+            // With another octet in its place it would be another directory.
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                wrong.push(format!("environment, {}: not UTF-8", name.escape_debug()));
+            }
+        }
+    }
+    Loader { wrong, ..Loader::default() }.load(overrides, environment)
 }
 
 #[derive(Default)]
@@ -88,7 +100,7 @@ struct Loader {
 
 impl Loader {
     fn load(mut self, overrides: &Overrides, environment: BTreeMap<String, String>) -> Result<Loaded, BadConfig> {
-        let named = overrides.file.clone().or_else(|| environment.get("SYMPA_DIST_CONFIG").map(PathBuf::from));
+        let named = overrides.file.clone().or_else(|| environment.get(CONFIG).map(PathBuf::from));
         let file = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
         if let Some(file) = &file {
             match std::fs::read_to_string(file) {
@@ -206,7 +218,7 @@ impl Loader {
         for (variable, value) in environment {
             let name = variable[ENVIRONMENT.len()..].to_ascii_lowercase();
             match name.as_str() {
-                "config" => {}
+                "config" if variable == CONFIG => {}
                 "relay" => {
                     let urls = value.split([',', ' ']).filter(|url| !url.is_empty());
                     self.relay_urls(urls, Source::Environment(variable.clone()));
@@ -215,7 +227,7 @@ impl Loader {
                     Some(key) => self.set(key.name, &Text::One(value.clone()), Source::Environment(variable.clone())),
                     None => {
                         let names: Vec<String> = KEYS.iter().map(|key| variable_of(key.name)).collect();
-                        let known = names.iter().map(String::as_str).chain(["SYMPA_DIST_CONFIG", "SYMPA_DIST_RELAY"]);
+                        let known = names.iter().map(String::as_str).chain([CONFIG, "SYMPA_DIST_RELAY"]);
                         self.wrong.push(unknown("environment", variable, known));
                     }
                 },
