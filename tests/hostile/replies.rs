@@ -93,7 +93,7 @@ fn answer() -> impl Strategy<Value = Vec<u8>> {
 
 fn script() -> impl Strategy<Value = Script> {
     let pieces =
-        prop_oneof![1 => Just(vec![usize::MAX]), 2 => vec(1..40_usize, 1..20), 1 => vec(500..5000_usize, 1..5)];
+        prop_oneof![1 => Just(vec![usize::MAX]), 2 => vec(1..40_usize, 1..40), 1 => vec(500..5000_usize, 1..15)];
     (any::<bool>(), step(), answer(), pieces, select(&[End::HangUp, End::HangUp, End::Silence][..]))
         .prop_map(|(pipelining, step, answer, pieces, end)| Script { pipelining, step, answer, pieces, end: Some(end) })
 }

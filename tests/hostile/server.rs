@@ -29,7 +29,8 @@ pub struct Script {
     pub pipelining: bool,
     pub step: Step,
     pub answer: Vec<u8>,
-    /// Lengths of the pieces it is sent in; the last one is used again.
+    /// Lengths of the pieces it is sent in; what is left then is one more. Octet by octet, 64 KiB would take minutes where
+    /// the machine is busy.
     pub pieces: Vec<usize>,
     /// The answer is no whole reply: the conversation ends behind it, so.
     pub end: Option<End>,
@@ -76,9 +77,8 @@ pub fn listen() -> TcpListener {
 fn in_pieces(stream: &TcpStream, script: &Script) -> usize {
     let mut rest = &script.answer[..];
     let mut pieces = script.pieces.iter();
-    let mut length = 1;
     while !rest.is_empty() {
-        length = pieces.next().copied().unwrap_or(length).clamp(1, rest.len());
+        let length = pieces.next().map_or(rest.len(), |&length| length.min(rest.len()));
         if { stream }.write_all(&rest[..length]).is_err() {
             break;
         }
