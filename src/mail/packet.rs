@@ -120,7 +120,8 @@ impl PacketName {
 
     /// Whether recipients deferred from `self` may lie in `other`.
     pub fn is_parent_of(&self, other: &PacketName) -> bool {
-        self.mode == other.mode && self.serial == other.serial && self.generation() + 1 == other.generation()
+        let next = self.generation().checked_add(1);
+        self.mode == other.mode && self.serial == other.serial && next == Some(other.generation())
     }
 
     /// When it may be sent; `None`: at once.

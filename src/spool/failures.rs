@@ -151,8 +151,11 @@ impl LatestFailures {
     pub fn of(&mut self, folder: &Dir, packet: &PacketName) -> Result<&[String]> {
         if let Some(file) = unless_gone(folder.open_read(FAILURES))? {
             let mut content = file.read_from(self.read_to.min(file.look()?.size), MAX_LENGTH)?;
-            // Another process may be in the middle of a line.
-            content.truncate(memchr::memrchr(b'\n', &content).map_or(0, |end| end + 1));
+            // Another process may be in the middle of a line. One that lacks its newline alone is a line, as for [`read`].
+            let whole = memchr::memrchr(b'\n', &content).map_or(0, |end| end + 1);
+            if lines(&content[whole..]).next().is_none() {
+                content.truncate(whole);
+            }
             for line in lines(&content) {
                 match line {
                     Line::Failure(Failure { packet, start, recipient, .. }) => {

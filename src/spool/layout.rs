@@ -261,10 +261,14 @@ impl FromStr for Entry {
         if let Ok(name) = as_message {
             return Ok(Entry::Message(name));
         }
-        // From the right: a list's domain may have a label `recipients` or `message` of its own.
-        for marker in [".recipients.", ".message."] {
-            let Some(dot) = text.rfind(marker) else { continue };
-            if let (Ok(name), Ok(file)) = (text[..dot].parse(), text[dot + 1..].parse()) {
+        // From the right: a list's domain may have a label `recipients` or `message` of its own. At every dot: a mode may
+        // be called `recipients`, and then the marker stands there twice, with one dot in common.
+        for (dot, _) in text.rmatch_indices('.') {
+            let part = &text[dot + 1..];
+            if !part.starts_with(RECIPIENTS) && !part.strip_prefix(MESSAGE).is_some_and(|rest| rest.starts_with('.')) {
+                continue;
+            }
+            if let (Ok(name), Ok(file)) = (text[..dot].parse(), part.parse()) {
                 return Ok(Entry::FlatPart(name, file));
             }
         }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Spool;
-use super::disk::{Dir, Result, SpoolFile, unless_gone};
+use super::disk::{Dir, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{self, SchedulerName};
 
 /// A scheduler, as it sees itself.
@@ -86,6 +86,9 @@ pub fn list(spool: &Spool) -> Result<Vec<Scheduler>> {
         if file.try_lock()? {
             continue;
         }
+        if file.look()?.size > MAX_LENGTH {
+            continue;
+        }
         schedulers.extend(serde_json::from_slice::<Scheduler>(&file.read_all(MAX_LENGTH)?).ok());
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
@@ -94,8 +97,11 @@ pub fn list(spool: &Spool) -> Result<Vec<Scheduler>> {
 
 fn files(place: &Dir) -> Result<Vec<(SchedulerName, SpoolFile)>> {
     let mut files = Vec::new();
-    for (name, _) in place.list()? {
+    for (name, kind) in place.list()? {
         let Ok(name) = layout::parse::<SchedulerName>(&name) else { continue };
+        if kind != Kind::File {
+            continue;
+        }
         if let Some(file) = unless_gone(place.open_read(&name.to_string()))? {
             files.push((name, file));
         }

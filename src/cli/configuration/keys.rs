@@ -466,11 +466,18 @@ fn quoted(text: impl Display) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
+/// Any longer one can neither be added to a date nor be shown in all units.
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
 /// `90s`, `5m`, `1h30m`, `5d`; a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let span: Span = text.parse().map_err(|_| format!("expected {DURATION}"))?;
     let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("expected {DURATION}"))?;
-    exact.try_into().map_err(|_| format!("expected {DURATION}, and not a negative one"))
+    let exact: Duration = exact.try_into().map_err(|_| format!("expected {DURATION}, and not a negative one"))?;
+    if exact > LONGEST {
+        return Err(format!("expected {DURATION}, and not more than 100 years"));
+    }
+    Ok(exact)
 }
 
 fn not_zero(duration: Duration) -> Result<Duration, String> {
@@ -480,6 +487,7 @@ fn not_zero(duration: Duration) -> Result<Duration, String> {
 fn shown_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let shown = match seconds {
+        _ if !duration.subsec_nanos().is_multiple_of(1_000_000) => format!("{}ns", duration.as_nanos()),
         _ if duration.subsec_nanos() > 0 => format!("{}ms", duration.as_millis()),
         0 => "0s".to_owned(),
         _ if seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),

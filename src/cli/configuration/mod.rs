@@ -21,6 +21,9 @@ use keys::{KEYS, RELAY_KEYS, RelayText, Text};
 /// Read where no other file is named and this one is there.
 const DEFAULT_FILE: &str = "/etc/sympa-dist.toml";
 const ENVIRONMENT: &str = "SYMPA_DIST_";
+const CONFIG: &str = "SYMPA_DIST_CONFIG";
+/// Without one, nothing would ever be sent, and nobody told.
+const NO_RELAY: &str = "expected at least one relay";
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -69,11 +72,22 @@ pub struct BadConfig(pub Vec<String>);
 
 /// Reads the configuration with this process's environment.
 pub fn load(overrides: &Overrides) -> Result<Loaded, BadConfig> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .filter(|(name, _)| name.starts_with(ENVIRONMENT))
-        .collect();
-    Loader::default().load(overrides, environment)
+    let mut environment = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        if !name.as_encoded_bytes().starts_with(ENVIRONMENT.as_bytes()) {
+            continue;
+        }
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
+            // With another octet in its place it would be another directory.
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                wrong.push(format!("environment, {}: not UTF-8", name.escape_debug()));
+            }
+        }
+    }
+    Loader { wrong, ..Loader::default() }.load(overrides, environment)
 }
 
 #[derive(Default)]
@@ -86,7 +100,7 @@ struct Loader {
 
 impl Loader {
     fn load(mut self, overrides: &Overrides, environment: BTreeMap<String, String>) -> Result<Loaded, BadConfig> {
-        let named = overrides.file.clone().or_else(|| environment.get("SYMPA_DIST_CONFIG").map(PathBuf::from));
+        let named = overrides.file.clone().or_else(|| environment.get(CONFIG).map(PathBuf::from));
         let file = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
         if let Some(file) = &file {
             match std::fs::read_to_string(file) {
@@ -167,6 +181,9 @@ impl Loader {
                             }
                         }
                     }
+                    if tables.is_empty() {
+                        self.wrong.push(format!("{at}: relay: {NO_RELAY}"));
+                    }
                     self.relays = Some((relays, Source::File { path: path.to_owned(), line }));
                 }
                 DeValue::Table(table) if section != "relay" => {
@@ -200,7 +217,7 @@ impl Loader {
         for (variable, value) in environment {
             let name = variable[ENVIRONMENT.len()..].to_ascii_lowercase();
             match name.as_str() {
-                "config" => {}
+                "config" if variable == CONFIG => {}
                 "relay" => {
                     let urls = value.split([',', ' ']).filter(|url| !url.is_empty());
                     self.relay_urls(urls, Source::Environment(variable.clone()));
@@ -209,7 +226,7 @@ impl Loader {
                     Some(key) => self.set(key.name, &Text::One(value.clone()), Source::Environment(variable.clone())),
                     None => {
                         let names: Vec<String> = KEYS.iter().map(|key| variable_of(key.name)).collect();
-                        let known = names.iter().map(String::as_str).chain(["SYMPA_DIST_CONFIG", "SYMPA_DIST_RELAY"]);
+                        let known = names.iter().map(String::as_str).chain([CONFIG, "SYMPA_DIST_RELAY"]);
                         self.wrong.push(unknown("environment", variable, known));
                     }
                 },
@@ -227,6 +244,10 @@ impl Loader {
 
     fn relay_urls<'u>(&mut self, urls: impl Iterator<Item = &'u str>, source: Source) {
         let mut relays = Vec::new();
+        let mut urls = urls.peekable();
+        if urls.peek().is_none() {
+            self.wrong.push(format!("{source}: {NO_RELAY}"));
+        }
         for url in urls {
             match url.parse() {
                 Ok(url) => relays.push(RelaySettings::new(url)),
@@ -276,10 +297,12 @@ fn unknown<'n>(at: &str, name: &str, known: impl Iterator<Item = &'n str> + Clon
         let back = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
         (front + back) * 100 / (name.len() + other.len())
     };
+    // One line a mistake: a key in quotes may have a newline in it.
+    let shown = name.escape_debug();
     let nearest = known.clone().max_by_key(|other| likeness(other)).filter(|other| likeness(other) >= 30);
     match nearest {
-        Some(nearest) => format!("{at}: {name} is not known; is {nearest} meant?"),
-        None => format!("{at}: {name} is not known; expected one of {}", known.collect::<Vec<_>>().join(", ")),
+        Some(nearest) => format!("{at}: {shown} is not known; is {nearest} meant?"),
+        None => format!("{at}: {shown} is not known; expected one of {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
