@@ -21,7 +21,7 @@
 //! | checkpoints, hostile | 264,000 | environment (6 min) | 59,100 |
 //! | checkpoints, resumed | 36,000 | notes | 148,500 |
 //! | checkpoints, written | 22,500 | running | 152,800 |
-//! | replies (5 min) | 81,000 | failures | FAILCASES |
+//! | replies (5 min) | 81,000 | failures | 74400 |
 //! | replies, silence | 6,540 | replies, unasked | 6,000 |
 //!
 //! They found, before that run and all mended: a packet with the greatest count of deferrals taken for the parent of a
