@@ -9,6 +9,7 @@
 //! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
 //! - [`board`]: the backlog behind its lock, for all threads.
 //! - [`worker`] and [`transaction`]: what a worker does, top to bottom.
+//! - [`ending`]: what becomes of a message in the end.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`relays`]: which relay is used, and when none is.
@@ -17,6 +18,7 @@
 
 mod board;
 pub mod clock;
+mod ending;
 mod message;
 mod possession;
 mod relays;
