@@ -39,6 +39,11 @@
 //! - **I8 Removal order:** packet before its checkpoint; a folder only when no packet is left; deferred recipients are on
 //!   disk before the checkpoint passes them; failures are not removed before somebody was told of them.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the docs are for readers of the code, and built with private items"
+)]
+
 pub mod claim;
 pub mod cli;
 pub mod daemon;

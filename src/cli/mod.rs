@@ -3,6 +3,12 @@
 //! Arguments as typed are clap's structs in the commands' files; what they mean is worked out there and handed down. No
 //! command talks to a running scheduler: they all work on the spool.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the arguments' comments are their help texts"
+)]
+
 mod bad;
 mod cancel;
 mod check;

@@ -1,7 +1,7 @@
 //! The spool's own header lines: `Return-Path:` and `X-Sympa-Dist-…:` at the very start of `message`.
 //!
 //! Whatever takes a message in takes such fields out of the post first ([`strip`]), so that a post cannot set its own
-//! options, and puts its own in front ([`print`]). Before sending they come off again ([`split`]).
+//! options, and puts its own in front ([`print()`]). Before sending they come off again ([`split`]).
 
 use crate::mail::{Address, ReversePath};
 
