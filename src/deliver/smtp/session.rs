@@ -1,6 +1,7 @@
 //! A connection from its greeting until it is ready for MAIL, and command and reply one by one.
 
 use std::sync::Arc;
+use std::time::Instant;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -32,6 +33,8 @@ pub(super) struct Session {
     pub(super) asked: Vec<u32>,
     /// MAIL commands so far.
     pub(super) mails: u64,
+    /// When the last transaction ended.
+    pub(super) used: Instant,
     /// The last transaction was given up behind an accepted MAIL: the next group begins with RSET.
     pub(super) needs_reset: bool,
     /// Not to be used for another transaction.
@@ -76,6 +79,7 @@ impl Session {
             group: Vec::new(),
             asked: Vec::new(),
             mails: 0,
+            used: Instant::now(),
             needs_reset: false,
             dead: false,
         };

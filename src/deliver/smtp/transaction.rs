@@ -1,6 +1,7 @@
 //! One transaction: MAIL, RCPTs, DATA, body, and what became of whom.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use super::Protocol;
 use super::session::Session;
@@ -8,6 +9,10 @@ use crate::deliver::wire::Patience;
 use crate::deliver::{BeforeDot, Connection, Interrupt, Proceed, Receipt, Refusals, Trouble};
 use crate::mail::address::wire_safe;
 use crate::mail::{Body, Envelope, Outcome, Reply};
+
+/// A connection that was used so lately is not looked at before it is used again: if it has been cut since, the next
+/// transaction finds out, at no more cost.
+const FRESH: Duration = Duration::from_millis(100);
 
 const DOT: &[u8] = b".\r\n";
 
@@ -66,6 +71,7 @@ impl Connection for Session {
     ) -> Result<Receipt, Trouble> {
         outcomes.clear();
         let result = self.transaction(envelope, body, interrupt, before_dot, outcomes);
+        self.used = Instant::now();
         match &result {
             Ok(_) => debug_assert_eq!(outcomes.len(), envelope.recipients.len()),
             Err(trouble) => {
@@ -80,7 +86,7 @@ impl Connection for Session {
 
     fn is_stale(&mut self) -> bool {
         let used_up = self.capabilities.mail_max.is_some_and(|max| self.mails >= max);
-        self.dead || used_up || self.wire.is_disturbed()
+        self.dead || used_up || self.used.elapsed() > FRESH && self.wire.is_disturbed()
     }
 
     fn close(self: Box<Self>) {
