@@ -32,7 +32,7 @@ const COUNTED: &[(&str, usize)] = &[
     ("write", TRANSACTIONS),
     // Each packet's file and its checkpoint; the rest is the start.
     ("openat", 8 * PACKETS),
-    ("fsync", 2 * PACKETS),
+    ("fsync", PACKETS + 4),
     ("unlinkat", 2 * PACKETS + 4),
 ];
 

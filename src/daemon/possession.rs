@@ -124,7 +124,7 @@ impl Possession {
 
     /// All its recipients have an outcome: takes the packet away. The claim is kept until this value is dropped: one that
     /// is free while the packet is there invites the next worker.
-    pub fn finish(&self, message: &OpenMessage) -> Result<(), DiskError> {
+    pub fn finish(&mut self, message: &OpenMessage) -> Result<(), DiskError> {
         self.progress.finish(&message.folder)
     }
 }

@@ -127,12 +127,6 @@ fn mend(spool: &Spool, repair: &Repair, now: Epoch) -> Result<bool> {
         Repair::CreateDirectories => {}
         Repair::RemoveFile(priority, name, file) => {
             let Some(folder) = Folder::open(spool, *priority, name)? else { return Ok(true) };
-            // It may have got its packet back since it was found.
-            if let FileName::Status(packet) = file
-                && folder.dir().look(&FileName::Packet(packet.clone()).to_string())?.is_some()
-            {
-                return Ok(false);
-            }
             unless_gone(folder.dir().remove(&file.to_string()))?;
         }
         // Only an empty folder can be removed; one that isn't empty any more says so.
@@ -284,12 +278,10 @@ impl Check<'_> {
         if !settled {
             return;
         }
-        let orphans = contents.statuses.iter().filter(|status| !contents.packets.contains(status));
-        let orphans = orphans.map(|status| (FileName::Status(status.clone()), "a checkpoint whose packet is finished"));
         let held = (contents.held && priority != Priority::Held)
             .then_some((FileName::Held, "says why a message is held that is not"));
         let reason = contents.reason.then_some((FileName::Reason, "says why a message was set aside that is not"));
-        for (file, what) in orphans.chain(held).chain(reason).collect::<Vec<_>>() {
+        for (file, what) in held.into_iter().chain(reason) {
             let repair = Some(Repair::RemoveFile(priority, name.clone(), file.clone()));
             self.find(path.join(file.to_string()), what, NO_HARM, repair);
         }

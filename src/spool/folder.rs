@@ -148,8 +148,8 @@ impl Folder {
     /// Takes a finished message away. `priority` is where it was last seen. `may_report`: failures that nobody has been told
     /// of can be reported, and else are set aside with the message.
     ///
-    /// Several processes may do this to one message at a time: what has gone already is fine. The packets' removal is on
-    /// disk before this is called, so a power loss brings back a finished folder at worst.
+    /// Several processes may do this to one message at a time: what has gone already is fine. A power loss brings back a
+    /// finished folder at worst.
     pub fn remove(&self, spool: &Spool, priority: Priority, now: Epoch, may_report: bool) -> Result<Removal> {
         let contents = match self.contents() {
             Err(error) if error.is_gone() => return Ok(Removal::Removed),
@@ -181,6 +181,10 @@ impl Folder {
                 true => Ok(Removal::SetAside(why)),
                 false => Ok(Removal::Removed),
             };
+        }
+        if !contents.statuses.is_empty() {
+            // A packet that a power loss brings back must find its checkpoint.
+            self.dir.sync()?;
         }
         let statuses = contents.statuses.into_iter().map(FileName::Status);
         let variants = contents.variants.into_iter().map(FileName::Variant);

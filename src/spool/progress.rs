@@ -3,14 +3,14 @@
 //! Whoever calls this has the packet's claim. After each transaction, in this order, each step on disk before the next:
 //!
 //! 1. deferred recipients into a retry packet ([`Progress::defer`]), failed ones into `failures` ([`Progress::fail`]);
-//! 2. the checkpoint past them ([`Progress::advance`]); behind the last recipient the packet itself goes instead
+//! 2. the checkpoint past them ([`Progress::advance`]); behind the last recipient the packet goes as well
 //!    ([`Progress::finish`]).
 //!
 //! A crash between 1 and 2 leaves recipients both in the retry packet and ahead of the checkpoint. They are taken off
 //! the retry packet before either packet is worked on again ([`cut_unpassed`]), which is why a retry packet is started
 //! under its parent's claim. A crash after 2 leaves nothing to mend.
 //!
-//! A packet that is finished in its first transaction never gets a checkpoint: its removal says it all.
+//! A packet without a status file that is finished in its first transaction never gets one: its removal says it all.
 
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Progress {
     /// Recipients from `next` on of a transaction whose end nobody has recorded.
     in_flight: usize,
     status: Option<SpoolFile>,
+    /// Something is in the status file: somebody has worked on this packet.
+    begun: bool,
     retry: Option<RetryFile>,
     sync: Sync,
 }
@@ -87,8 +89,8 @@ impl Progress {
             Err(error) if error.is_wrong_kind() => return Err(Unusable::Bad(error.to_string())),
             status => status?,
         };
-        let (next, in_flight) = match &status {
-            None => (0, 0),
+        let (next, in_flight, begun) = match &status {
+            None => (0, 0, false),
             Some(status) => {
                 let content = status.read_all(MAX_STATUS)?;
                 let bad = |why: String| Unusable::Bad(format!("{status_name}: {why}"));
@@ -100,10 +102,10 @@ impl Progress {
                             .ok_or_else(|| bad(format!("names {last}, which is not in {file_name}")))?
                     }
                 };
-                (next, checkpoint::in_flight(&content).min(packet.len() - next))
+                (next, checkpoint::in_flight(&content).min(packet.len() - next), !content.is_empty())
             }
         };
-        Ok(Progress { name: name.clone(), packet, next, in_flight, status, retry: None, sync })
+        Ok(Progress { name: name.clone(), packet, next, in_flight, status, begun, retry: None, sync })
     }
 
     pub fn name(&self) -> &PacketName {
@@ -138,8 +140,8 @@ impl Progress {
     pub fn intend(&mut self, folder: &Folder, count: usize) -> Result<()> {
         let last = self.next.checked_sub(1).map(|last| self.packet.address(last));
         let Some(record) = checkpoint::encode_in_flight(last, count) else { return Ok(()) };
-        self.begin_status(folder)?.write_at(&record, 0)?;
-        self.in_flight = count;
+        self.status_file(folder)?.write_at(&record, 0)?;
+        (self.in_flight, self.begun) = (count, true);
         Ok(())
     }
 
@@ -175,6 +177,11 @@ impl Progress {
         let mut due = due;
         loop {
             let name = self.name.retry_at(due);
+            if folder.dir().look(&FileName::Status(name.clone()).to_string())?.is_some() {
+                // Of one that is finished.
+                due = due.plus(1);
+                continue;
+            }
             match folder.dir().create(&FileName::Packet(name.clone()).to_string()) {
                 Err(error) if error.is_exists() => due = due.plus(1),
                 Err(error) => return Err(error),
@@ -221,27 +228,31 @@ impl Progress {
         failures::retract(folder.dir(), &self.name, &ahead, now)
     }
 
-    /// Moves the checkpoint past the recipients before index `to`, all of which have a durable outcome. Behind the last
-    /// recipient nothing is written: [`Progress::finish`] takes the packet itself away instead, with one sync less.
+    /// Moves the checkpoint past the recipients before index `to`, all of which have a durable outcome. What comes behind
+    /// the last recipient is [`Progress::finish`]'s.
     pub fn advance(&mut self, folder: &Folder, to: usize) -> Result<()> {
         assert!(self.next <= to && to <= self.packet.len(), "a checkpoint only advances");
         if to > self.next && to < self.packet.len() {
-            let record = checkpoint::encode(self.packet.address(to - 1));
-            let sync = self.sync;
-            let status = self.begin_status(folder)?;
-            status.write_at(&record, 0)?;
-            if sync == Sync::Data {
-                status.sync_data()?;
-            }
-            self.in_flight = 0;
+            self.write_checkpoint(folder, to)?;
         }
         self.next = to;
         Ok(())
     }
 
-    /// The status file, created where there is none yet. It is there before anything else is written about the packet's
-    /// recipients, so a packet without one has neither retry packets nor failures that would have to be looked for.
-    fn begin_status(&mut self, folder: &Folder) -> Result<&SpoolFile> {
+    fn write_checkpoint(&mut self, folder: &Folder, to: usize) -> Result<()> {
+        let record = checkpoint::encode(self.packet.address(to - 1));
+        let sync = self.sync;
+        let status = self.status_file(folder)?;
+        status.write_at(&record, 0)?;
+        if sync == Sync::Data {
+            status.sync_data()?;
+        }
+        (self.in_flight, self.begun) = (0, true);
+        Ok(())
+    }
+
+    /// The status file, created where the producer brought none.
+    fn status_file(&mut self, folder: &Folder) -> Result<&SpoolFile> {
         if self.status.is_none() {
             let name = FileName::Status(self.name.clone()).to_string();
             let file = match folder.dir().create(&name) {
@@ -257,20 +268,35 @@ impl Progress {
         Ok(self.status.as_ref().expect("created above"))
     }
 
-    /// Whether somebody has worked on this packet before: only then can a crash have left anything to mend.
-    pub fn was_begun(&self) -> bool {
-        self.status.is_some()
+    /// Sees to it that something is in the status file. It is before anything else is written about the packet's
+    /// recipients: one that nobody has begun has neither retry packets nor failures that would have to be looked for.
+    fn begin_status(&mut self, folder: &Folder) -> Result<()> {
+        if !self.begun {
+            let sync = self.sync;
+            let status = self.status_file(folder)?;
+            status.write_at(&[b'\n'; checkpoint::SIZE], 0)?;
+            if sync == Sync::Data {
+                status.sync_data()?;
+            }
+            self.begun = true;
+        }
+        Ok(())
     }
 
-    /// Takes the packet away: all its recipients have a durable outcome. Packet before checkpoint (I8): a checkpoint
-    /// without its packet says nothing, a packet without its checkpoint would be sent again.
-    pub fn finish(&self, folder: &Folder) -> Result<()> {
-        unless_gone(folder.dir().remove(&FileName::Packet(self.name.clone()).to_string()))?;
-        if self.sync == Sync::Data {
-            folder.dir().sync()?;
+    /// Whether somebody has worked on this packet before: only then can a crash have left anything to mend.
+    pub fn was_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Takes the packet away: all its recipients have a durable outcome. Its checkpoint stays until the message ends (I8):
+    /// should a power loss bring the packet back, it says that nobody is left. Without one, the removal itself is synced.
+    pub fn finish(&mut self, folder: &Folder) -> Result<()> {
+        if self.status.is_some() && !self.packet.is_empty() {
+            self.write_checkpoint(folder, self.packet.len())?;
         }
-        if self.status.is_some() {
-            unless_gone(folder.dir().remove(&FileName::Status(self.name.clone()).to_string()))?;
+        unless_gone(folder.dir().remove(&FileName::Packet(self.name.clone()).to_string()))?;
+        if self.status.is_none() && self.sync == Sync::Data {
+            folder.dir().sync()?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! A connection from its greeting until it is ready for MAIL, and command and reply one by one.
 
 use std::sync::Arc;
-use std::time::Instant;
 use std::time::Duration;
+use std::time::Instant;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;

@@ -27,6 +27,8 @@ pub struct Written {
 
 /// The most packets of one mode: a serial has nine digits.
 const MAX_PACKETS: u32 = 999_999_999;
+/// Recipients of a packet that is likely to take several transactions.
+const SEVERAL: u64 = 100;
 /// What is written at a time.
 const PIECE: usize = 256 * 1024;
 
@@ -47,6 +49,8 @@ pub struct Packets<'d> {
     many: bool,
     /// How many recipients the current packet still takes.
     room: u64,
+    /// How many it took when it was begun.
+    begun: u64,
     buffer: Vec<u8>,
     offset: u64,
 }
@@ -81,6 +85,7 @@ impl<'d> Packets<'d> {
             unsynced: Vec::new(),
             many: false,
             room: 0,
+            begun: 0,
             buffer: Vec::new(),
             offset: 0,
         }
@@ -111,6 +116,7 @@ impl<'d> Packets<'d> {
             Deal::Size(size) => size,
             Deal::Balanced { base, longer } => base + u64::from(u64::from(self.written.packets) < longer),
         };
+        self.begun = self.room;
         self.written.packets += 1;
         let name = PacketName::fresh(self.mode.clone(), Serial::new(self.written.packets));
         self.current = Some(self.draft.create(&FileName::Packet(name)).map_err(nothing_queued)?);
@@ -133,6 +139,11 @@ impl<'d> Packets<'d> {
     fn close(&mut self) -> Result<(), IntakeError> {
         if self.current.is_some() {
             self.flush()?;
+            if self.begun - self.room > SEVERAL {
+                // Empty, and part of the sync that is to come anyhow: the worker has no file to create.
+                let name = PacketName::fresh(self.mode.clone(), Serial::new(self.written.packets));
+                self.draft.create(&FileName::Status(name)).map_err(nothing_queued)?;
+            }
         }
         let complete = self.current.take();
         if !self.many {
