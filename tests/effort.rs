@@ -28,8 +28,8 @@ const COUNTED: &[(&str, usize)] = &[
     ("fdatasync", TRANSACTIONS),
     // The boundary.
     ("newfstatat", TRANSACTIONS + 3 * PACKETS),
-    // The line in the log.
-    ("write", TRANSACTIONS),
+    // The log, gathered.
+    ("write", TRANSACTIONS / 4),
     // Each packet's file and its checkpoint; the rest is the start.
     ("openat", 8 * PACKETS),
     ("fsync", PACKETS + 4),

@@ -54,7 +54,7 @@ const REQUEUED_RECIPIENTS: u32 = 5_000;
 impl Demo {
     pub fn run(self, _: &Global) -> Result<Exit, CliError> {
         let level = if self.verbose { "info" } else { "warn" };
-        log::start(&LogSettings { format: None, level: level.into() });
+        log::start(&LogSettings { format: None, level: level.into() })?;
         let dir = Temporary::create()?;
         let report = self.play(&dir.0)?;
         let mut stdout = std::io::stdout().lock();

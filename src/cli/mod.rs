@@ -150,6 +150,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
     };
+    log::finish();
     match result {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Findings) => ExitCode::from(1),

@@ -44,7 +44,8 @@ impl Run {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let overrides = self.overrides(global);
         let loaded = configuration::load(&overrides)?;
-        log::start(&loaded.settings.log);
+        log::start(&loaded.settings.log)
+            .map_err(|error| CliError::TryAgain(format!("cannot log: {error}; no mail is sent")))?;
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
         obey_signals(orders, overrides)?;

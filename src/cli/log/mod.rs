@@ -1,5 +1,7 @@
 //! Where the log goes: to standard error, for people on a terminal and as JSON otherwise, or to journald.
 
+mod gathered;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
@@ -7,9 +9,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::daemon::settings::{LogFormat, LogSettings};
+use gathered::Gathered;
+pub use gathered::finish;
 
-/// Starts logging for the rest of the process. A second call changes nothing.
-pub fn start(settings: &LogSettings) {
+/// Starts logging for the rest of the process; [`finish`] comes at its end. A second call changes nothing.
+pub fn start(settings: &LogSettings) -> std::io::Result<()> {
     let filter = settings.level.parse().unwrap_or_else(|_| EnvFilter::new("info"));
     let format = settings.format.unwrap_or_else(|| {
         if std::io::stderr().is_terminal() {
@@ -21,22 +25,24 @@ pub fn start(settings: &LogSettings) {
         }
     });
     let registry = tracing_subscriber::registry().with(filter);
-    let formatted = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let json = |lines: Gathered| tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(lines);
     // A logger that is there already belongs to a program that embeds this one.
     let _ = match format {
         LogFormat::Human => {
-            registry.with(formatted.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init()
+            let human = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+            registry.with(human.with_ansi(std::io::stderr().is_terminal())).try_init()
         }
-        LogFormat::Json => registry.with(formatted.json().flatten_event(true)).try_init(),
+        LogFormat::Json => registry.with(json(Gathered::to_stderr()?)).try_init(),
         LogFormat::Journald => match tracing_journald::layer() {
             Ok(journald) => registry.with(journald).try_init(),
             Err(error) => {
-                let logger = registry.with(formatted.json().flatten_event(true)).try_init();
+                let logger = registry.with(json(Gathered::to_stderr()?)).try_init();
                 tracing::warn!("cannot reach journald: {error}; logging to standard error");
                 logger
             }
         },
     };
+    Ok(())
 }
 
 /// systemd says in JOURNAL_STREAM which device and inode its journal's stream has; the variable is inherited by processes
