@@ -331,7 +331,7 @@ pub fn inject(record: &mut Record, quick: bool) {
         memory.push(peak);
     }
     record.add("inject", format!("{recipients} recipients"), "s", ours);
-    record.add("inject", "sort | split; sync", "s", theirs);
+    record.add("inject", "sort, split, sync", "s", theirs);
     record.add("inject", "ratio", "of sort, split, sync", ratios);
     record.add("inject", "peak memory", "MiB", memory);
 }

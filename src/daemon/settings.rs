@@ -102,6 +102,7 @@ impl Default for Settings {
         const MINUTE: u64 = 60;
         // Doubling from 5 minutes to 4 hours.
         let schedule = [5, 10, 20, 40, 80, 160, 240].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec();
+        // What the figures among these were chosen by is in benches/README.md.
         Settings {
             spool: PathBuf::from("/var/spool/sympa-dist"),
             run: RunSettings {
