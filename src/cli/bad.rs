@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::check::KNOWLEDGE;
-use super::report::local_time;
+use super::report::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::Priority;
 use crate::spool::Spool;
 use crate::spool::bad::{self, Entry};
-use crate::spool::failures;
+use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
 use crate::spool::layout::FileName;
 use crate::spool::note::Note;
@@ -73,7 +73,7 @@ struct Shown {
     note: Option<Note>,
     packets: Vec<ShownPacket>,
     /// Recipients that failed for good.
-    failed: usize,
+    failures: Vec<Failure>,
     /// What keeps it from being put back.
     obstacles: Vec<String>,
 }
@@ -117,7 +117,9 @@ fn list(spool: &Spool, json: bool) -> Result<Exit, CliError> {
 
 fn told(note: Option<&Note>) -> String {
     match note {
-        Some(Note { since, by, why, from }) => format!("{}, from {from}, by {by}: {why}", local_time(*since)),
+        Some(Note { since, by, why, from }) => {
+            format!("{}, from {}, by {}: {}", local_time(*since), printable(from), printable(by), printable(why))
+        }
         None => "its reason can't be read".to_owned(),
     }
 }
@@ -149,7 +151,7 @@ fn show(spool: &Spool, entry: &str, json: bool) -> Result<Exit, CliError> {
         name: entry.to_owned(),
         note: Note::read(folder.dir(), crate::spool::layout::REASON),
         packets,
-        failed: failures::read(folder.dir())?.len(),
+        failures: failures::read(folder.dir())?,
         obstacles: bad::obstacles(spool, &folder, &KNOWLEDGE, clock::epoch())?,
     };
     let mut stdout = std::io::stdout().lock();
@@ -165,8 +167,8 @@ fn show(spool: &Spool, entry: &str, json: bool) -> Result<Exit, CliError> {
             _ => writeln!(stdout, "  {name}: can't be read")?,
         }
     }
-    if shown.failed > 0 {
-        writeln!(stdout, "  failed for good: {}, see the file failures", shown.failed)?;
+    for Failure { recipient, code, text, relay, .. } in &shown.failures {
+        writeln!(stdout, "  failed: {recipient}: {code} {} ({relay})", printable(text))?;
     }
     for obstacle in &shown.obstacles {
         writeln!(stdout, "  to be mended: {obstacle}")?;

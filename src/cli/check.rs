@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::report::printable;
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
 use crate::render::{head, mode};
@@ -40,7 +41,7 @@ impl Check {
         }
         for finding in &findings {
             let hint = if finding.is_repairable() { " (--repair mends this)" } else { "" };
-            writeln!(stdout, "{finding}{hint}")?;
+            writeln!(stdout, "{}{hint}", printable(&finding.to_string()))?;
         }
         if findings.is_empty() {
             writeln!(stdout, "{}: in order", root.display())?;

@@ -201,5 +201,13 @@ impl Global {
 fn person() -> String {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let login = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
-    login.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
+    let user = rustix::process::getuid().as_raw();
+    login.or_else(|| login_of(user)).unwrap_or_else(|| format!("user {user}"))
+}
+
+/// From passwd(5); none for users that are known elsewhere.
+fn login_of(user: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let of_user = |line: &&str| line.split(':').nth(2).is_some_and(|number| number == user.to_string());
+    users.lines().find(of_user)?.split(':').next().map(str::to_owned)
 }

@@ -5,11 +5,12 @@ use std::io::Write;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::report::{Row, age, local_time};
-use super::{CliError, Exit, Global, show};
+use super::report::{Row, age, local_time, printable};
+use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
 use crate::mail::Priority;
-use crate::spool::census::{self, Message};
+use crate::spool::census::{self, Census, Message};
+use crate::spool::layout::MessageName;
 use crate::spool::running::{self, Scheduler};
 
 /// Shows what waits, and how far it is
@@ -40,11 +41,13 @@ impl Queue {
         if self.relays {
             return self.print_relays(&schedulers);
         }
-        let mut messages = census::take(&spool)?;
-        messages.retain(|message| {
-            self.priority.is_none_or(|priority| message.priority == priority)
-                && self.list.as_deref().is_none_or(|list| message.name.id.list() == list)
-        });
+        let Census { mut messages, mut damaged } = census::take(&spool)?;
+        let is_wanted = |at: Priority, name: &MessageName| {
+            self.priority.is_none_or(|priority| at == priority)
+                && self.list.as_deref().is_none_or(|list| name.id.list() == list)
+        };
+        messages.retain(|message| is_wanted(message.priority, &message.name));
+        damaged.retain(|(priority, name, _)| is_wanted(*priority, name));
         // One write a screenful: a million messages are a million lines.
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
         if self.json {
@@ -63,7 +66,10 @@ impl Queue {
             }
         }
         stdout.flush()?;
-        Ok(Exit::Done)
+        for (priority, name, error) in &damaged {
+            say(&format!("{name} at {priority} is not shown: {error}"));
+        }
+        Ok(if damaged.is_empty() { Exit::Done } else { Exit::Findings })
     }
 
     fn print_relays(&self, schedulers: &[Scheduler]) -> Result<Exit, CliError> {
@@ -139,7 +145,12 @@ fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Resul
             said.push(format!("not before {}", local_time(at)));
         }
         if let Some(note) = &row.held {
-            said.push(format!("held by {} since {}: {}", note.by, local_time(note.since), note.why));
+            said.push(format!(
+                "held by {} since {}: {}",
+                printable(&note.by),
+                local_time(note.since),
+                printable(&note.why)
+            ));
         }
         writeln!(out, "        {}", said.join("; "))?;
     }

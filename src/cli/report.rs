@@ -116,6 +116,11 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// Somebody else's text, without what a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// Local time, as in a log.
 pub fn local_time(at: u64) -> String {
     let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());

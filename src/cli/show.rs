@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::report::{Recipient, Row, local_time};
+use super::report::{Recipient, Row, local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::MessageId;
@@ -20,6 +20,7 @@ use crate::spool::{Spool, progress};
 /// Shows one message, packet by packet
 #[derive(Args, Debug)]
 pub struct Show {
+    /// As `queue` lists it
     #[arg(value_name = "ID")]
     id: MessageId,
     /// One JSON object
@@ -61,7 +62,11 @@ impl Show {
         };
         let Some(message) = found else {
             let aside = spool.bad().look(self.id.as_str())?.is_some();
-            let place = if aside { "it was set aside: see bad/" } else { "distributed, cancelled, or never there" };
+            let place = if aside {
+                "it was set aside: see `sympa-dist bad show`"
+            } else {
+                "distributed, cancelled, or never there"
+            };
             say(&format!("{}: no such message is waiting: {place}", self.id));
             return Ok(Exit::Findings);
         };
@@ -113,10 +118,10 @@ impl Shown {
             writeln!(
                 out,
                 "  held        by {} since {}, from {}: {}",
-                note.by,
+                printable(&note.by),
                 local_time(note.since),
                 note.from,
-                note.why
+                printable(&note.why)
             )?;
         }
         let (done, total) = (row.recipients_done, row.recipients_total);

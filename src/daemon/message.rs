@@ -73,7 +73,12 @@ impl OpenMessage {
             });
         }
         let modified = folder.dir().look(layout::MESSAGE)?.map_or(Epoch(0), |look| Epoch(look.modified));
-        let message = folder.read_message()?;
+        let message = match folder.read_message() {
+            Err(error) if error.is_too_large() => {
+                return Err(Unopened::Bad { folder: Box::new(folder), why: error.to_string() });
+            }
+            message => message?,
+        };
         let (sender, body) = match read_head(folder.id(), &message) {
             Ok((sender, rest)) => (sender, render::wire::encode(rest)),
             Err(why) => return Err(Unopened::Bad { folder: Box::new(folder), why }),
@@ -125,7 +130,11 @@ impl OpenMessage {
         if let Some(body) = bodies.get(mode) {
             return Ok(body.clone());
         }
-        let body = match self.folder.read_variant(mode)? {
+        let variant = match self.folder.read_variant(mode) {
+            Err(error) if error.is_too_large() => return Err(NoBody::Bad(error.to_string())),
+            variant => variant?,
+        };
+        let body = match variant {
             Some(variant) => match render::head::split(&variant) {
                 Ok((_, rest)) => render::wire::encode(rest),
                 Err(error) => return Err(NoBody::Bad(format!("message.{mode}: {error}"))),

@@ -304,7 +304,7 @@ impl Scheduler {
         let Priority::At(level) = priority else { return };
         let id = name.id.clone();
         if self.shared.board.found(name, level, clock::now()) {
-            info!(message_id = %id, level = %level, "message has arrived");
+            info!(message_id = %id, priority = %level, "message has arrived");
         }
     }
 

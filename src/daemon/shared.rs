@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::claim::Claims;
 use crate::deliver::{self, Interrupt, Limits, Relay};
 use crate::mail::{Epoch, MessageId, PacketName};
 use crate::spool::Spool;
+use crate::spool::disk::DiskError;
 use crate::spool::running::{self, Running, Scheduler};
 
 use super::board::Board;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub uncertain: Mutex<Vec<String>>,
     /// The log has been told that the spool can't be written to.
     pub has_no_room: AtomicBool,
+    /// Messages that can't be read for now, and what the log was told of them.
+    troubled: Mutex<HashMap<MessageId, String>>,
     current: RwLock<Arc<Current>>,
     /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
     running: Option<Mutex<Running>>,
@@ -86,6 +89,7 @@ impl Shared {
         let has_no_room = AtomicBool::new(false);
         Shared {
             has_no_room,
+            troubled: Mutex::default(),
             spool,
             board,
             claims,
@@ -96,6 +100,22 @@ impl Shared {
             current,
             running,
             since,
+        }
+    }
+
+    /// Something of a message can't be read for now; it is tried again and again, and told of once.
+    pub fn tell_trouble(&self, id: &MessageId, error: DiskError) {
+        let error = error.to_string();
+        let before = self.troubled.lock().insert(id.clone(), error.clone());
+        if before.as_ref() != Some(&error) {
+            error!(message_id = %id, "{error}");
+        }
+    }
+
+    pub fn is_well(&self, id: &MessageId) {
+        let mut troubled = self.troubled.lock();
+        if !troubled.is_empty() {
+            troubled.remove(id);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::deliver::{Proceed, Refusals, Trouble};
-use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply};
+use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply, ReversePath};
 use crate::spool::deferral::Deferral;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::Failure;
@@ -205,7 +205,8 @@ impl Worker {
     /// The mistake guard. A relay that refuses everything for good is more likely misconfigured than right.
     fn judge(&self, message: &OpenMessage, sorted: &Sorted, about_all: bool) -> Verdict {
         let limit = self.current.settings.guard.transactions;
-        if limit == 0 {
+        // A report that fails goes to bad/, where nobody is lost either.
+        if limit == 0 || message.sender == ReversePath::Null {
             return Verdict::Believe;
         }
         let relays = &self.current.relays;
@@ -235,7 +236,8 @@ impl Worker {
         let relay = self.current.relays.get(sorted.relay).name();
         let reply = sorted.failed.last().map_or(String::new(), |(_, reply)| reply.to_string());
         format!(
-            "{relay} refuses everything for good, most recently with: {reply}; nobody of these transactions was failed"
+            "{relay} refuses everything for good, most recently with: {reply}; nobody of these transactions was failed \
+             (if it is meant, they fail with guard.transactions = 0)"
         )
     }
 

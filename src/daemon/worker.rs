@@ -298,7 +298,7 @@ impl Worker {
             }
             Unopened::Bad { folder, why } => self.set_message_aside(key, &folder, level, &why),
             Unopened::Disk(error) => {
-                error!(message_id = %name, "{}", error.fate("the message waits"));
+                self.shared.tell_trouble(&name.id, error.fate("the message waits"));
                 self.shared.board.put_off(key, now.plus(DISK_PAUSE.as_secs()));
             }
         }
@@ -328,6 +328,7 @@ impl Worker {
             Ok(Taking::Got(mut possession)) => match message.body(&packet.mode) {
                 Ok(body) => match self.settle_in_flight(message, &mut possession) {
                     Ok(()) => {
+                        self.shared.is_well(message.folder.id());
                         self.tell_start(message, &possession, &body);
                         return Some((packet, possession, body));
                     }
@@ -354,10 +355,16 @@ impl Worker {
                 self.end_of_packet(key, message);
             }
             Err(error) if error.is_gone() => self.shared.board.gone(key),
-            Err(error) => {
+            Err(error) if error.is_of_the_disk() => {
                 error!(message_id = %message.folder.id(), "{}", error.fate("the packet waits"));
                 self.give_back(key, message, packet);
                 self.shared.board.pause(Instant::now() + DISK_PAUSE);
+            }
+            // This packet alone: what else waits goes on.
+            Err(error) => {
+                self.shared.tell_trouble(message.folder.id(), error.fate("the packet waits"));
+                message.is_elsewhere(packet);
+                self.end_of_packet(key, message);
             }
         }
         None

@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
-use lettre::message::header::{ContentType, Date, HeaderName, HeaderValue, MIME_VERSION_1_0};
-use lettre::message::{MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Date, HeaderName, HeaderValue, MIME_VERSION_1_0};
+use lettre::message::{Body, MultiPart, SinglePart};
 
 use super::head;
 use crate::mail::{Epoch, MessageId, ReversePath};
@@ -56,7 +56,9 @@ pub fn render(about: &About, failed: &[Failed]) -> Vec<u8> {
     report = report
         .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(for_people(about, failed)))
         .singlepart(
-            SinglePart::builder().header(content_type("message/delivery-status")).body(delivery_status(about, failed)),
+            SinglePart::builder()
+                .header(content_type("message/delivery-status"))
+                .body(as_it_is(&delivery_status(about, failed))),
         )
         .singlepart(match String::from_utf8(header(about.original).to_vec()) {
             Ok(text) => SinglePart::builder().header(content_type("text/rfc822-headers")).body(text),
@@ -81,6 +83,11 @@ pub fn render(about: &About, failed: &[Failed]) -> Vec<u8> {
     }
     let own = head::SpoolHead { sender: Some(ReversePath::Null), recipients_total: Some(1), packets_total: Some(1) };
     [head::print(&own), report.formatted()].concat()
+}
+
+/// RFC 3464 §2.1 wants this part unencoded, also where an address makes a line longer than a library likes.
+fn as_it_is(text: &str) -> Body {
+    Body::dangerous_pre_encoded(text.replace('\n', "\r\n").into_bytes(), ContentTransferEncoding::SevenBit)
 }
 
 fn content_type(text: &str) -> ContentType {
@@ -209,7 +216,9 @@ mod tests {
     fn a_report_is_what_list_managers_read() {
         let original = b"From: a@b.org\nSubject: Hello\nX: \xff\n\nthe body\n";
         let long = format!("5.1.1 {}", "nobody of that name lives here ".repeat(9));
-        let report = report(original, &[failed("x@y.org", "5.1.1 unknown"), failed("p\u{fc}@y.org", &long)]);
+        let endless = format!("{}@y.org", "k=y".repeat(20));
+        let all = [failed("x@y.org", "5.1.1 unknown"), failed("p\u{fc}@y.org", &long), failed(&endless, &endless)];
+        let report = report(original, &all);
         let (head, rest) = head::split(&report).unwrap();
         assert_eq!(head.sender, Some(ReversePath::Null));
         assert!(rest.is_ascii() && rest.split(|&b| b == b'\n').all(|line| line.len() < 998));
@@ -221,9 +230,15 @@ mod tests {
         let kinds: Vec<_> = mail.subparts.iter().map(|part| part.ctype.mimetype.as_str()).collect();
         assert_eq!(kinds, ["text/plain", "message/delivery-status", "text/rfc822-headers"]);
         assert!(mail.subparts[0].get_body().unwrap().contains("p\u{fc}@y.org"));
-        let status = mail.subparts[1].get_body().unwrap().replace("\r\n", "\n").replace("\n ", " ");
+        // Some readers don't decode this part.
+        assert_eq!(mail.subparts[1].headers.get_first_value("Content-Transfer-Encoding").unwrap(), "7bit");
+        let status = String::from_utf8(mail.subparts[1].get_body_raw().unwrap())
+            .unwrap()
+            .replace("\r\n", "\n")
+            .replace("\n ", " ");
         let groups: Vec<&str> = status.trim_end().split("\n\n").collect();
-        assert_eq!(groups.len(), 3);
+        assert_eq!(groups.len(), 4);
+        assert!(groups[3].contains(&endless), "{}", groups[3]);
         assert_eq!(
             groups[0],
             "Reporting-MTA: dns; lists.my.dom\nOriginal-Envelope-Id: my-list@my.dom.1192613090.972\n\

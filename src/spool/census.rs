@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::mail::{Epoch, PacketName, Priority, checkpoint};
 
-use super::disk::{Identity, Result, unless_gone};
+use super::disk::{DiskError, Identity, Result, unless_gone};
 use super::folder::Folder;
 use super::layout::{self, FileName, MessageName};
 use super::note::Note;
@@ -118,8 +118,17 @@ impl Message {
 /// As much of a message as holds the spool's own lines.
 const TOP: u64 = 2048;
 
-/// All messages, by priority, then arrival.
-pub fn take(spool: &Spool) -> Result<Vec<Message>> {
+/// What is known of all messages.
+#[derive(Debug)]
+pub struct Census {
+    /// By priority, then arrival.
+    pub messages: Vec<Message>,
+    /// Messages of which something can't be read.
+    pub damaged: Vec<(Priority, MessageName, DiskError)>,
+}
+
+/// Looks at every message.
+pub fn take(spool: &Spool) -> Result<Census> {
     let mut names = Vec::new();
     for priority in Priority::all() {
         names.extend(spool.messages(priority)?.into_iter().map(|name| (priority, name)));
@@ -128,16 +137,21 @@ pub fn take(spool: &Spool) -> Result<Vec<Message>> {
     let locked = locked_files();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let chunk = names.len().div_ceil(threads).max(1);
-    let counted: Vec<Result<Vec<Message>>> = thread::scope(|scope| {
+    let counted: Vec<Vec<Result<Option<Message>>>> = thread::scope(|scope| {
         let counting: Vec<_> = names
             .chunks(chunk)
-            .map(|names| {
-                scope.spawn(|| names.iter().filter_map(|(p, name)| one(spool, *p, name, &locked).transpose()).collect())
-            })
+            .map(|names| scope.spawn(|| names.iter().map(|(p, name)| one(spool, *p, name, &locked)).collect()))
             .collect();
         counting.into_iter().map(|thread| thread.join().expect("counting does not panic")).collect()
     });
-    Ok(counted.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    let mut census = Census { messages: Vec::with_capacity(names.len()), damaged: Vec::new() };
+    for ((priority, name), counted) in names.into_iter().zip(counted.into_iter().flatten()) {
+        match counted {
+            Ok(message) => census.messages.extend(message),
+            Err(error) => census.damaged.push((priority, name, error)),
+        }
+    }
+    Ok(census)
 }
 
 /// One message; `None` if it is gone.
@@ -257,7 +271,7 @@ mod tests {
         std::fs::write(place.join("recipients.mail.0001"), "a@x.org\nb@x.org\nc@x.org\n").unwrap();
         std::fs::write(place.join("recipients.mail.0001.status"), "b@x.org\n").unwrap();
         std::fs::write(place.join("recipients.mail.0001.r1:at9999999999"), "z@x.org\n").unwrap();
-        let look = || take(&spool).unwrap().pop().unwrap();
+        let look = || take(&spool).unwrap().messages.pop().unwrap();
         assert_eq!((look().left(), look().deferred(), look().state(Epoch(5))), (1, 1, State::Waiting));
         let folder = spool.at("4".parse().unwrap()).open_dir(id).unwrap();
         let packet = folder.open("recipients.mail.0001").unwrap();

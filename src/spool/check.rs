@@ -13,9 +13,10 @@ use crate::mail::{Epoch, MessageId, Mode, Packet, PacketName, Priority, checkpoi
 use super::adopt;
 use super::disk::{Dir, Kind, Result, unless_gone};
 use super::folder::{Contents, Folder};
-use super::layout::{self, Entry, FileName, Incoming, MessageName};
+use super::layout::{self, Entry, FileName, Incoming, MessageName, SchedulerName};
 use super::note::Note;
 use super::progress::MAX_PACKET;
+use super::reports::Reported;
 use super::{Spool, disk::Disk};
 
 /// One thing that is not as it should be.
@@ -87,6 +88,7 @@ pub fn check(root: &Path, knowledge: &Knowledge, now: Epoch) -> Result<Vec<Findi
     }
     check.incoming()?;
     check.bad()?;
+    check.strangers()?;
     Ok(check.findings)
 }
 
@@ -187,7 +189,11 @@ impl Check<'_> {
                         self.find(path.clone(), what, "both are sent", None);
                     }
                     match kind {
-                        Kind::Directory => self.message(priority, &name, path)?,
+                        Kind::Directory => {
+                            if let Err(error) = self.message(priority, &name, path.clone()) {
+                                self.find(path, error.to_string(), "it may never be sent", None);
+                            }
+                        }
                         Kind::Other => self.find(path, "not a regular file", SET_ASIDE, None),
                         Kind::File => {
                             self.flat(place, &shown, path, "a flat drop that nobody has adopted for a day")?
@@ -246,6 +252,9 @@ impl Check<'_> {
     fn inside(&mut self, folder: &Folder, contents: &Contents, path: &Path) -> Result<()> {
         for (file, why) in &contents.strange {
             self.find(path.join(file), why.clone(), "the message is set aside once it is distributed", None);
+        }
+        if let Err(error) = Reported::read(folder.dir()) {
+            self.find(path.join(layout::REPORTED), error.to_string(), "the message is set aside in the end", None);
         }
         if !contents.message {
             self.find(path.join(layout::MESSAGE), "the message file is missing", SET_ASIDE, None);
@@ -314,6 +323,32 @@ impl Check<'_> {
             && folder.dir().look(&file)?.is_some()
         {
             self.find(path.join(status), what, "the packet is set aside in bad/ when its turn comes", None);
+        }
+        Ok(())
+    }
+
+    /// What lies where only this program's directories and files do.
+    fn strangers(&mut self) -> Result<()> {
+        let running = self.spool.root.open_dir(layout::RUNNING)?;
+        let is_priority = |name: &str| name.parse::<Priority>().is_ok();
+        let is_scheduler = |name: &str| name.parse::<SchedulerName>().is_ok();
+        type Known<'k> = &'k dyn Fn(&str) -> bool;
+        let places: [(&Dir, Known<'_>); 3] = [
+            (&self.spool.root, &|name| layout::TOP.contains(&name)),
+            (&self.spool.distribute, &is_priority),
+            (&running, &is_scheduler),
+        ];
+        let mut strangers = Vec::new();
+        for (place, is_known) in places {
+            for (name, _) in place.list()? {
+                let name = name.to_string_lossy().into_owned();
+                if !is_known(&name) && !name.starts_with('.') {
+                    strangers.push(self.below(place, &name));
+                }
+            }
+        }
+        for path in strangers {
+            self.find(path, "nothing of this spool's", "it is left where it is", None);
         }
         Ok(())
     }

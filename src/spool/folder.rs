@@ -170,7 +170,7 @@ impl Folder {
             return Ok(Removal::Unreported);
         }
         if unreported > 0 {
-            because.push(format!("{unreported} recipients failed for good: see the file failures"));
+            because.push(format!("recipients that failed for good: {unreported}, see the file failures"));
         }
         if let Some((name, why)) = contents.strange.first() {
             because.push(format!("{} is no file of a message: {why}", name.display()));

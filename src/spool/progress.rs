@@ -77,9 +77,7 @@ impl Progress {
     ) -> std::result::Result<Progress, Unusable> {
         let file_name = FileName::Packet(name.clone());
         let bytes = match file.read_all(MAX_PACKET) {
-            Err(error) if error.source.kind() == std::io::ErrorKind::FileTooLarge => {
-                return Err(Unusable::Bad(error.to_string()));
-            }
+            Err(error) if error.is_too_large() => return Err(Unusable::Bad(error.to_string())),
             bytes => bytes?,
         };
         let packet = Packet::parse(bytes).map_err(|bad| Unusable::Bad(format!("{file_name}: {bad}")))?;
@@ -232,7 +230,8 @@ impl Progress {
     /// the last recipient is [`Progress::finish`]'s.
     pub fn advance(&mut self, folder: &Folder, to: usize) -> Result<()> {
         assert!(self.next <= to && to <= self.packet.len(), "a checkpoint only advances");
-        if to > self.next && to < self.packet.len() {
+        // An intent must not outlive its transaction.
+        if to > self.next && (to < self.packet.len() || self.in_flight > 0) {
             self.write_checkpoint(folder, to)?;
         }
         self.next = to;

@@ -41,7 +41,7 @@ fn what_is_left_lies_in_bad_with_the_reason() {
     assert_eq!(bench.spool.reason(ID), "sent by mistake");
     let packet = bench.spool.path().join("bad").join(ID).join("recipients.mail.0001");
     assert_eq!(fs::read_to_string(packet).unwrap(), lines(&members("m", 3)));
-    bench.runs(&format!("show {ID}"), FINDINGS).complains(&["see bad/"]);
+    bench.runs(&format!("show {ID}"), FINDINGS).complains(&["bad show"]);
 }
 
 #[test]

@@ -56,12 +56,17 @@ fn what_cannot_be_mended_is_named_and_left_as_it_is() {
     fs::write(folder.join("recipients.mail.0001.status"), "nobody@example.org\n").unwrap();
     fs::write(bench.spool.at("2").join("notes.txt"), "mine").unwrap();
     fs::create_dir(bench.spool.path().join("bad/x")).unwrap();
+    fs::write(bench.spool.path().join("running/x"), "").unwrap();
+    fs::create_dir(bench.spool.path().join("distribute/old")).unwrap();
+    fs::write(folder.join("reported"), "half").unwrap();
     fs::create_dir(bench.spool.at("7").join("b@check.example.org.1700000000.2")).unwrap();
     fs::write(bench.spool.at("7").join("b@check.example.org.1700000000.2/recipients.mail.1"), "a@b.org\n").unwrap();
     let status = format!("distribute/5/{ID}/recipients.mail.0001.status");
     let lost = "distribute/7/b@check.example.org.1700000000.2/message";
     let first = bench.runs("check", FINDINGS);
-    assert_eq!(found(&first.stdout), ["bad/x", "distribute/2/notes.txt", &status, lost]);
+    let reported = format!("distribute/5/{ID}/reported");
+    let expected = ["bad/x", "distribute/2/notes.txt", &status, &reported, lost, "distribute/old", "running/x"];
+    assert_eq!(found(&first.stdout), expected);
     first.prints(&["nobody@example.org, which is not in recipients.mail.0001", "the message file is missing"]);
     let second = bench.runs("check --repair", FINDINGS);
     assert_eq!(second.stdout, first.stdout, "nothing was mended, nothing is hidden");

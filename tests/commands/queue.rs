@@ -57,6 +57,28 @@ fn row_of(bench: &Bench, id: &str) -> Value {
 }
 
 #[test]
+fn a_message_that_cannot_be_read_is_named_and_hides_no_other() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 60, "--priority 5 --packet-size 20");
+    std::fs::create_dir_all(bench.spool.at("z").join(HELD).join("message")).unwrap();
+    let told = bench.runs("queue", FINDINGS);
+    assert_eq!(depth(&told.stdout), ["5 1 3 60 0 0 0"]);
+    told.complains(&[HELD, "is not shown", "not a regular file"]);
+    assert_eq!(bench.runs("queue --json", FINDINGS).stdout.lines().count(), 1);
+    bench.runs("queue --priority 5", DONE);
+    bench.runs("check", FINDINGS).prints(&["z/held@queue.example.org.1700000000.3"]);
+}
+
+#[test]
+fn what_somebody_wrote_is_shown_without_what_a_terminal_would_obey() {
+    let bench = Bench::new();
+    inject(&bench, HELD, 1, "--priority 4");
+    Told::of(bench.command(&format!("hold {HELD}")).args(["--reason", "\u{1b}[31mred\nand more"]), DONE);
+    let table = bench.runs("queue", DONE).stdout;
+    assert!(table.contains("?[31mred?and more"), "{table}");
+}
+
+#[test]
 fn before_anything_is_sent_the_figures_are_those_of_what_was_put_in() {
     let bench = Bench::new();
     four(&bench);

@@ -58,6 +58,18 @@ fn a_flat_message_file_that_is_still_being_written_is_waited_for() {
     assert_eq!(relay.record().taken[1].subject, "half a message becomes a whole one");
 }
 
+#[test]
+fn a_variant_larger_than_any_message_is_set_aside_and_holds_up_nobody() {
+    const HUGE: &str = "huge@drops.example.org.1700000000.1";
+    let prepare = |spool: &TestSpool| {
+        let (message, packet) = (message(HUGE), lines(&members("huge", 2)));
+        spool.put("0", HUGE, &[("message", &message), ("message.notice", ""), ("recipients.notice.0001", &packet)]);
+        let variant = std::fs::File::create(spool.at("0").join(HUGE).join("message.notice")).unwrap();
+        variant.set_len(300 * 1024 * 1024).unwrap();
+    };
+    set_aside(prepare, HUGE, &["message.notice"]);
+}
+
 /// Starts a scheduler on a spool with something bad in it, sees the good message through, and waits for the bad one to be
 /// set aside. Gives its reason.
 #[track_caller]

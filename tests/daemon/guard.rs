@@ -100,6 +100,25 @@ fn those_refused_before_the_relay_was_mended_are_asked_for_once_more() {
 }
 
 #[test]
+fn a_report_that_fails_is_never_reported_and_goes_to_bad() {
+    const ID: &str = "list@report.example.org.1700000000.1";
+    const REPORT: &str = "list+report-1@report.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("m", 3)]);
+    let relay = Relay::start(Policy::new().rcpt(|to, _| match to {
+        "m000002@example.org" => Rcpt::Say("550 5.1.1 unknown"),
+        to if to.starts_with("list-owner") => Rcpt::Say("550 5.7.1 no mail for owners"),
+        _ => Rcpt::Take,
+    }));
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_bad(REPORT);
+    spool.wait_until_empty();
+    running.stop();
+    assert_eq!(spool.bad(), [REPORT]);
+    assert_eq!(crate::support::reports::failed(&crate::support::reports::in_spool(&spool), ID).len(), 1);
+}
+
+#[test]
 fn a_small_message_is_held_as_well() {
     const SMALL: &str = "small@guard.example.org.1700000000.1";
     let spool = TestSpool::new();

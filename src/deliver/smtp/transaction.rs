@@ -301,7 +301,9 @@ impl Session {
                         answers.too_many.push((i, reply));
                         Outcome::TooMany
                     }
-                    552 => Outcome::Deferred(Box::new(reply)),
+                    552 if reply.enhanced.is_none_or(|status| status.subject == 5) => {
+                        Outcome::Deferred(Box::new(reply))
+                    }
                     _ => refusal(&reply),
                 };
             }

@@ -87,6 +87,19 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// It has more octets than any of its kind has.
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
+    /// The file system takes no writes at all, and not this one file.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
+        )
+    }
+
     /// What lies there is no regular file, or no directory, where one must be.
     pub fn is_wrong_kind(&self) -> bool {
         self.source.kind() == io::ErrorKind::InvalidData
