@@ -5,9 +5,12 @@
 //! `benches/runs/<date>-<commit>/`.
 
 mod ceiling;
+mod peers;
 mod record;
 mod scenarios;
 mod sinks;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use record::Record;
 
@@ -16,6 +19,7 @@ type Scenario = (&'static str, fn(&mut Record, bool));
 
 const SCENARIOS: &[Scenario] = &[
     ("throughput", scenarios::throughput),
+    ("peers", scenarios::peers),
     ("latency", scenarios::latency),
     ("stop", scenarios::stop),
     ("requeue", scenarios::requeue),

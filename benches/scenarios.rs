@@ -10,6 +10,7 @@ use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::{Spool, moves};
 
 use super::ceiling::{self, Load};
+use super::peers;
 use super::record::{Record, percentile, scratch};
 use super::sinks::{Far, Kind};
 
@@ -159,6 +160,27 @@ pub fn throughput(record: &mut Record, quick: bool) {
             record.add("throughput", what("ratio"), "of the bare client", ratios);
             record.add("throughput", what("CPU"), "s per 100,000 recipients", cpus);
         }
+    }
+}
+
+/// T2: against Postfix as distributor, side by side, into the same sink.
+pub fn peers(record: &mut Record, quick: bool) {
+    let (recipients, rounds) = if quick { (20_000, 2) } else { (100_000, 5) };
+    for concurrency in [20, 50] {
+        let (mut ours, mut theirs, mut faster, mut cheaper) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..rounds {
+            let (their_time, their_cpu) = peers::postfix(recipients, concurrency);
+            let (own_time, own_cpu) = distribute(Kind::SmtpSink, recipients, 1000, DEFAULT);
+            ours.push(recipients as f64 / own_time);
+            theirs.push(recipients as f64 / their_time);
+            faster.push(their_time / own_time);
+            cheaper.push(their_cpu / own_cpu);
+        }
+        let against = |figure: &str| format!("Postfix, concurrency {concurrency}: {figure}");
+        record.add("peers", against("Postfix"), "recipients/s", theirs);
+        record.add("peers", against("sympa-dist, start included"), "recipients/s", ours);
+        record.add("peers", against("faster by"), "times", faster);
+        record.add("peers", against("CPU of Postfix"), "times ours", cheaper);
     }
 }
 

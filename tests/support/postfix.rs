@@ -151,8 +151,15 @@ scache unix - - n - 1 scache
 ";
 
 impl Postfix {
-    /// Starts one with further lines of main.cf.
+    /// Starts one that relays to a sink, with further lines of main.cf.
     pub fn start(sink: &SmtpSink, more: &str) -> Postfix {
+        let mut postfix = Postfix::new(sink.port);
+        postfix.restart(more);
+        postfix
+    }
+
+    /// One that relays to that port, not running yet.
+    pub fn new(relay: u16) -> Postfix {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut postfix = Postfix { child: None, port, dir, main: String::new() };
@@ -187,12 +194,22 @@ impl Postfix {
              smtpd_relay_restrictions = permit_mynetworks, reject\n",
             queue.display(),
             data.display(),
-            sink.port,
+            relay,
         );
-        postfix.write_main(more);
-        fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - 100 smtpd\n{SERVICES}")).unwrap();
-        postfix.come_up();
+        postfix.write_services(|_| true);
         postfix
+    }
+
+    /// Which services it has from its next start on.
+    pub fn write_services(&self, wanted: impl Fn(&str) -> bool) {
+        let services: String = SERVICES.lines().filter(|line| wanted(line)).map(|line| format!("{line}\n")).collect();
+        let text = format!("127.0.0.1:{} inet n - n - 100 smtpd\n{services}", self.port);
+        fs::write(self.etc().join("master.cf"), text).unwrap();
+    }
+
+    /// The process id of its master, which is its process group's as well.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     fn path(&self, name: &str) -> PathBuf {
