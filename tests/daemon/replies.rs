@@ -218,6 +218,34 @@ fn a_deferred_recipient_that_would_be_due_after_the_expiry_has_failed() {
 }
 
 #[test]
+fn the_sender_of_a_message_that_takes_long_is_told_now_and_then_and_at_its_end_of_the_others() {
+    const ID: &str = "list@long.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("a", 2), members("b", 2), members("c", 2)]);
+    let relay = Relay::start(
+        Policy::new()
+            .rcpt(|recipient, _| match recipient {
+                "a000001@example.org" | "c000002@example.org" => Rcpt::Say("550 5.1.1 unknown"),
+                _ => Rcpt::Take,
+            })
+            // Two packets take longer than the time between reports.
+            .dot(|_| Dot::TakeAfter(std::time::Duration::from_millis(700))),
+    );
+    let mut settings = settings(spool.path(), relay.url(), 1);
+    settings.report.every = std::time::Duration::from_secs(1);
+    let running = Running::start(settings);
+    spool.wait_until_empty();
+    running.stop();
+    let told: Vec<Vec<String>> = relay
+        .record()
+        .reports
+        .iter()
+        .map(|report| reports::read(report).failed.into_iter().map(|failed| failed.recipient).collect())
+        .collect();
+    assert_eq!(told, [["a000001@example.org"], ["c000002@example.org"]]);
+}
+
+#[test]
 fn each_transaction_is_one_line_in_the_log_with_all_that_is_known_of_it() {
     const ID: &str = "list@line.example.org.1700000000.1";
     let spool = TestSpool::new();

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use sympa_dist::mail::{Epoch, MessageId, Priority};
 use sympa_dist::spool::Spool;
 use sympa_dist::spool::disk::Disk;
-use sympa_dist::spool::failures::{self, Failure};
 use tempfile::TempDir;
 
 /// Removed when dropped.
@@ -90,12 +89,6 @@ impl TestSpool {
         let text = std::fs::read(self.path().join("bad").join(name).join("reason")).ok()?;
         let note: serde_json::Value = serde_json::from_slice(&text).ok()?;
         Some(note["why"].as_str()?.to_owned())
-    }
-
-    /// The failures that hold, of a message that was set aside for them.
-    pub fn failures_in_bad(&self, name: &str) -> Vec<Failure> {
-        let dir = Disk::default().open_root(&self.path().join("bad").join(name)).unwrap();
-        failures::read(&dir).unwrap()
     }
 
     /// The address that a packet's status file names.
