@@ -25,6 +25,7 @@ const SCENARIOS: &[Scenario] = &[
     ("requeue", scenarios::requeue),
     ("start", scenarios::start),
     ("inject", scenarios::inject),
+    ("memory", scenarios::memory),
     ("sweep", scenarios::sweep),
 ];
 

@@ -275,8 +275,8 @@ pub fn requeue(record: &mut Record, quick: bool) {
     record.add("requeue", "40,000 packets against 1, p50", "ratio", vec![medians[1] / medians[0]]);
 }
 
-/// T10: from process start to the first DATA, on a spool of waiting messages, against `find` over the same tree.
-fn start_up(record: &mut Record, messages: u32, rounds: usize) {
+/// A spool of so many messages to one recipient each.
+fn waiting(messages: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in(scratch()).expect("a directory for the spool");
     Spool::create(&Disk::default(), dir.path()).expect("a spool");
     for n in 0..messages {
@@ -285,6 +285,12 @@ fn start_up(record: &mut Record, messages: u32, rounds: usize) {
         std::fs::write(place.join("recipients.mail.0001"), format!("one@m{n}.example.org\n")).expect("a packet");
         std::fs::write(place.join("message"), "Subject: x\n\nx\n").expect("a message");
     }
+    dir
+}
+
+/// T10: from process start to the first DATA, on a spool of waiting messages, against `find` over the same tree.
+fn start_up(record: &mut Record, messages: u32, rounds: usize) {
+    let dir = waiting(messages);
     let (mut firsts, mut finds, mut ratios) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
         let started = Instant::now();
@@ -384,6 +390,66 @@ fn sent_lines(spool: &Path) -> u64 {
     let files = folder.read_dir().expect("a folder").map(|file| file.expect("an entry").path());
     let packets = files.filter(|file| file.file_name().expect("a name").to_string_lossy().starts_with("recipients"));
     packets.map(|packet| memchr::memchr_iter(b'\n', &std::fs::read(packet).expect("a packet")).count() as u64).sum()
+}
+
+/// T9, T11: memory, and what it does while there is nothing to do.
+pub fn memory(record: &mut Record, quick: bool) {
+    let spool = tempfile::tempdir_in(scratch()).expect("a directory for the spool");
+    // Nobody listens there.
+    const NOBODY: &str = "smtp://127.0.0.1:1";
+    let resident = |spool: &Path, setting: Setting| {
+        let mut child = launch(spool, NOBODY, setting);
+        std::thread::sleep(Duration::from_secs(3));
+        let resident = of_status(&child, "VmRSS:");
+        term(&mut child);
+        resident / 1024.0
+    };
+    let idle: Vec<f64> = (0..3).map(|_| resident(spool.path(), DEFAULT)).collect();
+    let least = percentile(&idle, 0.0);
+    record.add("memory", "idle", "MiB", idle);
+    for messages in if quick { vec![10_000] } else { vec![10_000, 100_000] } {
+        let spool = waiting(messages);
+        let each = (resident(spool.path(), DEFAULT) - least) * 1024.0 * 1024.0 / f64::from(messages);
+        record.add("memory", format!("{messages} messages waiting, each"), "octets", vec![each]);
+    }
+    let recipients = if quick { 200_000 } else { 1_000_000 };
+    let filled = fill(recipients, 1000);
+    let sink = Far::start(Kind::Own);
+    let setting = Setting { workers: 16, ..DEFAULT };
+    let mut child = launch(&filled.spool(), &format!("smtp://127.0.0.1:{}", sink.port), setting);
+    while filled.message.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let peak = of_status(&child, "VmHWM:") / 1024.0;
+    term(&mut child);
+    record.add("memory", format!("{recipients} recipients, 16 workers, peak"), "MiB", vec![peak]);
+
+    let mut child = launch(spool.path(), NOBODY, DEFAULT);
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = if quick { 10.0 } else { 60.0 };
+    let before = wake_ups(&child);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let woken = (wake_ups(&child) - before) / seconds;
+    term(&mut child);
+    record.add("memory", "idle, all threads: wake-ups", "a second", vec![woken]);
+}
+
+/// A number of `/proc/<pid>/status`.
+fn of_status(child: &Child, name: &str) -> f64 {
+    number_in(&format!("/proc/{}/status", child.id()), name)
+}
+
+fn number_in(file: &str, name: &str) -> f64 {
+    let text = std::fs::read_to_string(file).expect("it runs");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says so");
+    value.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// How often its threads went to sleep so far.
+fn wake_ups(child: &Child) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs");
+    let status = |thread: std::fs::DirEntry| thread.path().join("status").display().to_string();
+    threads.map(|thread| number_in(&status(thread.expect("a thread")), "voluntary_ctxt_switches:")).sum()
 }
 
 /// What the defaults are chosen by. One knob at a time.

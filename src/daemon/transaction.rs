@@ -52,6 +52,8 @@ struct Delivered {
 #[derive(Default)]
 pub(super) struct Suspected {
     failed: Vec<(usize, Box<Reply>)>,
+    /// Who was refused for reasons of their own, ahead of the checkpoint.
+    ahead: Sorted,
     /// Index behind the last of them.
     to: usize,
     relay: usize,
@@ -153,7 +155,7 @@ impl Worker {
         let mut batch: Vec<usize> = (from..to).collect();
         // Refused, and still ahead of the checkpoint: on record only once it passes them, so that the retry packet is in
         // the packet's order, which is what a crash is mended by. Lost before that, they are asked for again.
-        let mut ahead = Sorted::default();
+        let mut ahead = std::mem::take(&mut suspected.ahead);
         while !batch.is_empty() {
             let Delivered { mut sorted, answered, trouble, about_all } =
                 self.deliver(message, possession, body, &batch);
@@ -168,7 +170,7 @@ impl Worker {
                     Verdict::Suspect => {
                         suspected.relay = sorted.relay;
                         suspected.failed.append(&mut sorted.failed);
-                        suspected.to = to;
+                        (suspected.ahead, suspected.to) = (ahead, to);
                         return trouble.map_or(Ok(()), Err);
                     }
                     Verdict::Hold => return Err(End::Hold(self.refusal(&sorted))),

@@ -100,6 +100,26 @@ fn those_refused_before_the_relay_was_mended_are_asked_for_once_more() {
 }
 
 #[test]
+fn those_deferred_in_a_transaction_whose_rest_is_then_refused_are_not_forgotten() {
+    const ID: &str = "list@both.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    spool.put_packets("3", ID, &[members("m", 20)]);
+    // The first four are taken, then there are too many, but one who is deferred; then the rest is refused, once.
+    let relay = Relay::start(Policy::new().rcpt(|to, tries| match (to.get(1..7), tries) {
+        (Some("000009"), 0) => Rcpt::Say("450 4.2.1 later"),
+        (Some("000005" | "000006" | "000007" | "000008" | "000010"), 0) => Rcpt::Say("452 4.5.3 too many"),
+        (Some("000005" | "000006" | "000007" | "000008" | "000010"), 1) => Rcpt::Say("550 5.7.1 relaying denied"),
+        _ => Rcpt::Take,
+    }));
+    let running = Running::start(settings(spool.path(), relay.url(), 1));
+    spool.wait_until_empty();
+    running.stop();
+    let record = relay.record();
+    assert_eq!(record.copies().len(), 20, "{:?}", record.copies());
+    assert!(record.copies().values().all(|&count| count == 1));
+}
+
+#[test]
 fn a_report_that_fails_is_never_reported_and_goes_to_bad() {
     const ID: &str = "list@report.example.org.1700000000.1";
     const REPORT: &str = "list+report-1@report.example.org.1700000000.1";
