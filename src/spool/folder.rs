@@ -34,7 +34,6 @@ pub struct Contents {
     pub packets: Vec<PacketName>,
     pub statuses: Vec<PacketName>,
     pub failures: bool,
-    pub reported: bool,
     /// Reports that are not shown yet.
     pub reports: Vec<u32>,
     pub held: bool,
@@ -124,7 +123,7 @@ impl Folder {
                 FileName::Packet(packet) => contents.packets.push(packet),
                 FileName::Status(packet) => contents.statuses.push(packet),
                 FileName::Failures => contents.failures = true,
-                FileName::Reported => contents.reported = true,
+                FileName::Reported => {}
                 FileName::Report(_) => contents.strange.push((name, "not a folder".into())),
                 FileName::Held => contents.held = true,
                 FileName::Reason => contents.reason = true,
@@ -168,6 +167,9 @@ impl Folder {
         };
         if may_report && because.is_empty() && (unreported > 0 || !contents.reports.is_empty()) {
             return Ok(Removal::Unreported);
+        }
+        if !contents.reports.is_empty() {
+            because.push("a report lies in it that can be sent to nobody".to_owned());
         }
         if unreported > 0 {
             because.push(format!("recipients that failed for good: {unreported}, see the file failures"));
