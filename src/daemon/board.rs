@@ -55,6 +55,15 @@ pub struct Assignment {
     pub open: Option<Arc<OpenMessage>>,
 }
 
+/// What a message that was found is to the board.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    New,
+    Known,
+    /// It was believed to be at this level.
+    From(Level),
+}
+
 /// What a worker without work gets.
 pub enum Next {
     Work(Assignment),
@@ -88,18 +97,19 @@ impl Board {
         Board { inner: Mutex::new(inner), work: Condvar::new(), relief: Condvar::new() }
     }
 
-    /// A message was found at `level`. `true` if it is new here.
-    pub fn found(&self, name: MessageName, level: Level, seen: Moment) -> bool {
+    /// A message was found at `level`. `None` if it was known to be there; else where it was known to be before.
+    pub fn found(&self, name: MessageName, level: Level, seen: Moment) -> Found {
         let mut inner = self.inner.lock();
         if let Some(&key) = inner.keys.get(&name) {
             let known = inner.known.get_mut(&key).expect("keys and known go together");
             known.seen_again = true;
-            if known.level != level {
-                known.level = level;
-                inner.backlog.requeued(key, level);
-                self.hand_out(&mut inner);
+            if known.level == level {
+                return Found::Known;
             }
-            return false;
+            let from = std::mem::replace(&mut known.level, level);
+            inner.backlog.requeued(key, level);
+            self.hand_out(&mut inner);
+            return Found::From(from);
         }
         let due = name.not_before().filter(|&due| Moment::from(due) > seen);
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen });
@@ -111,19 +121,21 @@ impl Board {
             // All, since each worker that waits has to wait for the new time.
             Some(_) => drop(self.work.notify_all()),
         }
-        true
+        Found::New
     }
 
     /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary,
-    /// and knows better where it went.
-    pub fn missing(&self, name: &MessageName, level: Level) {
+    /// and knows better where it went. `true`: it is forgotten.
+    pub fn missing(&self, name: &MessageName, level: Level) -> bool {
         let mut inner = self.inner.lock();
         if let Some(&key) = inner.keys.get(name)
             && inner.known[&key].level == level
             && !inner.backlog.is_working(key)
         {
             inner.forget(key);
+            return true;
         }
+        false
     }
 
     /// The names known at `level`.
@@ -185,15 +197,17 @@ impl Board {
         self.hand_out(&mut inner);
     }
 
-    /// The message was found elsewhere by the worker that is on it.
-    pub fn moved(&self, key: Key, level: Level) {
+    /// The message was found elsewhere by the worker that is on it. `true` if that is news.
+    pub fn moved(&self, key: Key, level: Level) -> bool {
         let mut inner = self.inner.lock();
         if let Some(known) = inner.known.get_mut(&key)
             && known.level != level
         {
             known.level = level;
             inner.backlog.requeued(key, level);
+            return true;
         }
+        false
     }
 
     /// Gives packets to the workers that wait, right now: a packet that an idle worker is about to take must not make a busy

@@ -13,6 +13,7 @@ use crate::spool::reports::Made;
 use crate::spool::set_aside;
 
 use super::clock;
+use super::events::Happening;
 use super::message::OpenMessage;
 use super::worker::{DISK_PAUSE, RECHECK, Worker};
 
@@ -48,10 +49,17 @@ impl Worker {
         match removal {
             Removal::Removed => {
                 info!(message_id = %id, took_s = now.since(message.arrival), "message is distributed");
+                self.shared.live.tally.levels[level.index()].messages.inc();
+                self.shared.tell(|| Happening::Done {
+                    message: id.clone(),
+                    priority: Priority::At(level),
+                    took: clock::now().since(message.arrival.into()).as_secs_f64(),
+                });
                 board.gone(key);
             }
             Removal::SetAside(why) => {
                 warn!(message_id = %id, "message is set aside in bad/: {why}");
+                self.tell_set_aside(id, &why);
                 board.gone(key);
             }
             // Another process is at it.
@@ -79,8 +87,9 @@ impl Worker {
         match moves::hold(&self.shared.spool, id, clock::epoch(), set_aside::PROGRAM, why) {
             Ok(moved) => {
                 // Another worker, or an operator, may have been faster.
-                if let Moved::Moved { .. } = moved {
+                if let Moved::Moved { from, .. } = moved {
                     warn!(message_id = %id, "message is held: {why}; nobody is lost, release it when this is mended");
+                    self.shared.tell(|| Happening::Held { message: id.clone(), from, why: why.to_owned() });
                 }
                 self.shared.board.gone(key);
             }
@@ -97,6 +106,7 @@ impl Worker {
         match folder.set_aside(&self.shared.spool, Priority::At(level), now, why) {
             Ok(_) => {
                 warn!(message_id = %folder.id(), "message is set aside in bad/: {why}");
+                self.tell_set_aside(folder.id(), why);
                 self.shared.board.gone(key);
             }
             Err(error) => {
@@ -110,7 +120,11 @@ impl Worker {
         let note = set_aside::note(clock::epoch(), why, Priority::At(level));
         let id = message.folder.id();
         match set_aside::packet(&self.shared.spool, &message.folder, packet, &note) {
-            Ok(name) => warn!(message_id = %id, "a packet is set aside in bad/{name}: {why}"),
+            Ok(name) => {
+                warn!(message_id = %id, "a packet is set aside in bad/{name}: {why}");
+                self.shared.live.tally.packets.set_aside.inc();
+                self.tell_set_aside(id, why);
+            }
             Err(error) => {
                 error!(message_id = %id, "{why}; setting the packet aside: {}", error.fate("it waits"));
                 message.is_elsewhere(packet.clone());

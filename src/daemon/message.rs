@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
-use crate::mail::{Address, Body, Epoch, MessageId, Mode, PacketName, Priority, ReversePath};
+use crate::mail::{Address, Body, Epoch, MessageId, Mode, Moment, PacketName, Priority, ReversePath};
 use crate::render;
 use crate::spool::Spool;
 use crate::spool::disk::DiskError;
@@ -33,6 +33,8 @@ struct Deck {
     waiting: VecDeque<PacketName>,
     /// Somebody else's, when we tried.
     taken: HashSet<PacketName>,
+    /// Left for a more urgent message, and when.
+    preempted: HashMap<PacketName, Moment>,
 }
 
 /// Why a message can't be worked on.
@@ -92,7 +94,7 @@ impl OpenMessage {
             arrival: folder.id().arrival().max(modified),
             folder,
             held: AtomicBool::new(false),
-            deck: Mutex::new(Deck { waiting, taken: HashSet::new() }),
+            deck: Mutex::new(Deck { waiting, taken: HashSet::new(), preempted: HashMap::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
             latest_failures: Mutex::default(),
             next_report: Mutex::default(),
@@ -112,6 +114,16 @@ impl OpenMessage {
     /// A packet comes back unfinished: it is the next to be dealt.
     pub fn put_back(&self, packet: PacketName) {
         self.deck.lock().waiting.push_front(packet);
+    }
+
+    /// A worker leaves this packet for a more urgent message.
+    pub fn is_preempted(&self, packet: &PacketName, now: Moment) {
+        self.deck.lock().preempted.insert(packet.clone(), now);
+    }
+
+    /// This packet is sent on. `Some`: since when it was left.
+    pub fn resumes(&self, packet: &PacketName) -> Option<Moment> {
+        self.deck.lock().preempted.remove(packet)
     }
 
     /// Somebody else works on this packet.

@@ -13,12 +13,15 @@
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`relays`]: which relay is used, and when none is.
+//! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
 
 mod board;
 pub mod clock;
 mod ending;
+pub mod events;
+pub mod live;
 mod message;
 mod possession;
 mod relays;
@@ -26,6 +29,8 @@ mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;
+pub mod tally;
+mod telling;
 mod transaction;
 mod watch;
 mod worker;

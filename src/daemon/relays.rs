@@ -302,6 +302,11 @@ impl Relays {
         }
     }
 
+    /// Of each, the connections that it has and those that it is given.
+    pub fn used(&self) -> Vec<(usize, usize)> {
+        self.states.lock().iter().map(|state| (state.connections, state.allowed())).collect()
+    }
+
     /// How each stands, for whoever asks.
     pub fn report(&self, now: Instant, date: Epoch) -> Vec<running::Relay> {
         let states = self.states.lock();

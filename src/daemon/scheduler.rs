@@ -3,9 +3,10 @@
 //! The watch is armed before the first scan, and every directory is listed now and then whatever the watch says: the scan
 //! is the truth, the watch is a hint. A crash in here loses nothing: the next start scans.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,14 +15,17 @@ use tracing::{error, info, warn};
 
 use crate::claim::flock::Flock;
 use crate::deliver::{self, Interrupt};
-use crate::mail::{Level, Priority};
+use crate::mail::{Level, MessageId, Priority};
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{Disk, DiskError, Kind};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
+use crate::spool::running;
 use crate::spool::{Place, Spool};
 
-use super::board::Board;
+use super::board::{Board, Found};
 use super::clock;
+use super::events::Happening;
+use super::live::Live;
 use super::settings::Settings;
 use super::shared::{Current, MAX_WORKERS, Shared};
 use super::watch::{Hints, Watch};
@@ -67,14 +71,19 @@ const JOIN_SLACK: Duration = Duration::from_millis(500);
 
 /// Distributes until `control` says stop.
 pub fn run(settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
-    run_on(&Disk::default(), settings, control)
+    run_on(&Disk::default(), settings, control, &Arc::default())
 }
 
-/// The same on a disk that may have faults.
-pub fn run_on(disk: &Disk, mut settings: Settings, control: &Receiver<Control>) -> Result<Summary, RunError> {
+/// The same on a disk that may have faults, and seen by others.
+pub fn run_on(
+    disk: &Disk,
+    mut settings: Settings,
+    control: &Receiver<Control>,
+    live: &Arc<Live>,
+) -> Result<Summary, RunError> {
     let mut uncertain = Vec::new();
     loop {
-        match run_on_a_spool(disk, settings, control)? {
+        match run_on_a_spool(disk, settings, control, live)? {
             Ended::Stopped(mut summary) => {
                 summary.uncertain.splice(0..0, uncertain);
                 return Ok(summary);
@@ -94,7 +103,12 @@ enum Ended {
     Replaced(Summary, Box<Settings>),
 }
 
-fn run_on_a_spool(disk: &Disk, settings: Settings, control: &Receiver<Control>) -> Result<Ended, RunError> {
+fn run_on_a_spool(
+    disk: &Disk,
+    settings: Settings,
+    control: &Receiver<Control>,
+    live: &Arc<Live>,
+) -> Result<Ended, RunError> {
     let spool = Spool::create(disk, &settings.spool)?;
     spool.require_owner()?;
     let (watch_sender, watched) = bounded(1);
@@ -106,10 +120,13 @@ fn run_on_a_spool(disk: &Disk, settings: Settings, control: &Receiver<Control>) 
         }
     };
     let current = Current::new(settings)?;
-    let shared = Shared::new(spool, Board::new(), Box::new(Flock), Interrupt::new()?, current);
+    let shared = Shared::new(spool, Board::new(), Box::new(Flock), Interrupt::new()?, current, live.clone());
+    shared.is_watching.store(watch.is_some(), Ordering::Relaxed);
+    let shared = Arc::new(shared);
+    live.attach(&shared);
     let (alive, all_ended) = bounded(0);
     let mut scheduler = Scheduler {
-        shared: Arc::new(shared),
+        shared,
         watch,
         workers: Vec::new(),
         alive: (Some(alive), all_ended),
@@ -123,6 +140,19 @@ fn run_on_a_spool(disk: &Disk, settings: Settings, control: &Receiver<Control>) 
 
 /// Has no value.
 enum Never {}
+
+/// What a name in a priority's directory is.
+enum Looked {
+    Message(MessageName),
+    /// A message file of the flat form.
+    Drop,
+    /// It has gone.
+    Nothing(MessageName),
+    Strange,
+}
+
+/// Messages that have come to a place, by id.
+type Come = HashMap<MessageId, (Priority, MessageName, Found)>;
 
 struct Scheduler {
     shared: Arc<Shared>,
@@ -152,6 +182,11 @@ impl Scheduler {
             "distributing"
         );
         self.shared.publish();
+        self.shared.tell(|| Happening::SchedulerStarted {
+            host: running::host(),
+            pid: std::process::id(),
+            workers: settings.settings.run.workers.get(),
+        });
         Ok(self.hire()?)
     }
 
@@ -204,6 +239,7 @@ impl Scheduler {
                     for priority in Priority::all() {
                         self.scan(priority);
                     }
+                    self.shared.tell(|| Happening::Scanned);
                     // What is due by a clock that was set forward has waited for this.
                     self.shared.board.wake();
                     next_scan = Instant::now() + self.rescan_interval();
@@ -229,10 +265,12 @@ impl Scheduler {
             Err(error) => {
                 error!("the spool has gone: {}", error.fate(fate));
                 self.has_gone = true;
+                self.shared.has_no_spool.store(true, Ordering::Relaxed);
                 return false;
             }
         }
         self.has_gone = false;
+        self.shared.has_no_spool.store(false, Ordering::Relaxed);
         false
     }
 
@@ -259,14 +297,31 @@ impl Scheduler {
     /// Names that may have come or gone.
     fn follow(&mut self, hints: Hints) {
         let mut adopt = [false; Priority::COUNT];
+        // Who has come first: what is urgent waits for nothing, and what has only moved is not forgotten in between.
+        let (mut come, mut absent) = (HashMap::new(), Vec::new());
         for (priority, name) in &hints.names {
             if hints.rescan[priority.index()] {
                 continue;
             }
             match self.look_at(*priority, name) {
-                Ok(is_drop) => adopt[priority.index()] |= is_drop,
+                Ok(Looked::Message(name)) => {
+                    let known = self.found(*priority, name.clone());
+                    if known != Found::Known {
+                        come.insert(name.id.clone(), (*priority, name, known));
+                    }
+                }
+                Ok(Looked::Drop) => adopt[priority.index()] = true,
+                Ok(Looked::Nothing(name)) => absent.push((*priority, name)),
+                Ok(Looked::Strange) => {}
                 Err(error) => error!("{}", error.fate("it is looked at again by the next scan")),
             }
+        }
+        for (from, name) in absent {
+            let forgotten = from.level().is_some_and(|level| self.shared.board.missing(&name, level));
+            self.tell_absence(from, name, forgotten, &mut come);
+        }
+        for (priority, name, known) in come.into_values() {
+            self.tell_presence(priority, name, known);
         }
         for priority in Priority::all() {
             if hints.rescan[priority.index()] {
@@ -277,34 +332,59 @@ impl Scheduler {
         }
     }
 
-    /// One name in a priority's directory. `true`: it is a flat message file.
-    fn look_at(&mut self, priority: Priority, name: &OsStr) -> Result<bool, DiskError> {
+    /// One name in a priority's directory.
+    fn look_at(&mut self, priority: Priority, name: &OsStr) -> Result<Looked, DiskError> {
         let name = match layout::parse(name) {
             Ok(Entry::Message(name)) => name,
-            Ok(Entry::FlatPart(..)) => return Ok(false),
+            Ok(Entry::FlatPart(..)) => return Ok(Looked::Strange),
             Err(error) => {
                 self.tell_stranger(priority, name, &error.reason);
-                return Ok(false);
+                return Ok(Looked::Strange);
             }
         };
-        match self.shared.spool.at(priority).look(&name.to_string())? {
-            Some(look) if look.kind == Kind::Directory => self.found(priority, name),
-            Some(_) => return Ok(true),
-            None => {
-                if let Priority::At(level) = priority {
-                    self.shared.board.missing(&name, level);
-                }
-            }
-        }
-        Ok(false)
+        Ok(match self.shared.spool.at(priority).look(&name.to_string())? {
+            Some(look) if look.kind == Kind::Directory => Looked::Message(name),
+            Some(_) => Looked::Drop,
+            None => Looked::Nothing(name),
+        })
     }
 
-    fn found(&self, priority: Priority, name: MessageName) {
+    fn found(&self, priority: Priority, name: MessageName) -> Found {
         // What is held is nobody's work: the board doesn't even hear of it.
-        let Priority::At(level) = priority else { return };
+        let Priority::At(level) = priority else { return Found::New };
         let id = name.id.clone();
-        if self.shared.board.found(name, level, clock::now()) {
+        let found = self.shared.board.found(name, level, clock::now());
+        if found == Found::New {
             info!(message_id = %id, priority = %level, "message has arrived");
+        }
+        found
+    }
+
+    /// Tells that a message is not at `from` any more: where it went, if that was seen in the same look around.
+    fn tell_absence(&self, from: Priority, name: MessageName, forgotten: bool, come: &mut Come) {
+        let message = name.id.clone();
+        match come.remove(&message) {
+            // A worker is on it, and tells at its boundary.
+            Some((Priority::Held, ..)) if from != Priority::Held && !forgotten => {}
+            Some((to, ..)) if to != from => self.shared.tell(|| Happening::Requeued { message, from, to }),
+            Some((priority, now, _)) => {
+                let not_before = now.not_before().map(|at| at.0);
+                self.shared.tell(|| Happening::Rescheduled { message, priority, not_before });
+            }
+            None if forgotten || from == Priority::Held => self.shared.tell(|| Happening::Gone { message }),
+            None => {}
+        }
+    }
+
+    fn tell_presence(&self, priority: Priority, name: MessageName, known: Found) {
+        let (message, not_before) = (name.id.clone(), name.not_before().map(|at| at.0));
+        match known {
+            Found::New => self.shared.tell(|| Happening::Arrived { message, priority, not_before }),
+            Found::From(from) => {
+                let from = Priority::At(from);
+                self.shared.tell(|| Happening::Requeued { message, from, to: priority });
+            }
+            Found::Known => {}
         }
     }
 
@@ -334,7 +414,11 @@ impl Scheduler {
         // A directory lists in no order; messages of one second go by their ids then, the same at every start.
         found.sort_unstable_by(|a, b| (a.id.arrival(), &a.id).cmp(&(b.id.arrival(), &b.id)));
         for name in found {
-            self.found(priority, name);
+            let known = self.found(priority, name.clone());
+            // Those that are held are not known here; who wants to know them lists them.
+            if priority != Priority::Held {
+                self.tell_presence(priority, name, known);
+            }
         }
         if let Priority::At(level) = priority {
             self.forget_absent(level, &present);
@@ -346,8 +430,8 @@ impl Scheduler {
 
     fn forget_absent(&self, level: Level, present: &HashSet<MessageName>) {
         for name in self.shared.board.names_at(level) {
-            if !present.contains(&*name) {
-                self.shared.board.missing(&name, level);
+            if !present.contains(&*name) && self.shared.board.missing(&name, level) {
+                self.shared.tell(|| Happening::Gone { message: name.id.clone() });
             }
         }
     }
@@ -375,7 +459,8 @@ impl Scheduler {
         match adoption {
             Adoption::Adopted(priority, name) => {
                 info!(message_id = %name.id, %priority, "flat drop is adopted");
-                self.found(priority, name);
+                let known = self.found(priority, name.clone());
+                self.tell_presence(priority, name, known);
             }
             Adoption::SetAside(id, why) => warn!(message_id = %id, "flat drop is set aside in bad/: {why}"),
             Adoption::NotYet(_) => self.scan_again[place.index()] = true,
@@ -432,6 +517,7 @@ impl Scheduler {
             }
         }
         info!("stopped");
+        self.shared.tell(|| Happening::SchedulerStopped { host: running::host(), pid: std::process::id() });
         Summary { uncertain: std::mem::take(&mut self.shared.uncertain.lock()) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -10,13 +10,15 @@ use tracing::{debug, error, warn};
 
 use crate::claim::Claims;
 use crate::deliver::{self, Interrupt, Limits, Relay};
-use crate::mail::{Epoch, MessageId, PacketName};
+use crate::mail::{Epoch, Level, MessageId, Moment, PacketName};
 use crate::spool::Spool;
 use crate::spool::disk::DiskError;
 use crate::spool::running::{self, Running, Scheduler};
 
 use super::board::Board;
 use super::clock;
+use super::events::Happening;
+use super::live::Live;
 use super::message::OpenMessage;
 use super::relays::Relays;
 use super::settings::Settings;
@@ -42,6 +44,11 @@ pub struct Shared {
     /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
     running: Option<Mutex<Running>>,
     since: Epoch,
+    pub live: Arc<Live>,
+    /// The kernel tells of new messages.
+    pub is_watching: AtomicBool,
+    /// The spool is not at its path any more, or can't be listed.
+    pub has_no_spool: AtomicBool,
 }
 
 /// The settings in force, and what is made of them. Replaced as a whole by a reload.
@@ -56,9 +63,15 @@ pub struct Current {
 pub struct InFlight {
     pub message: Arc<OpenMessage>,
     pub packet: PacketName,
+    /// Of the packet.
+    pub recipients: usize,
     /// Indices in the packet.
     pub from: usize,
     pub to: usize,
+    /// Where the message stands.
+    pub level: Level,
+    /// Since when the worker has the packet.
+    pub since: Moment,
 }
 
 impl Current {
@@ -74,7 +87,14 @@ impl Current {
 }
 
 impl Shared {
-    pub fn new(spool: Spool, board: Board, claims: Box<dyn Claims>, interrupt: Interrupt, current: Current) -> Shared {
+    pub fn new(
+        spool: Spool,
+        board: Board,
+        claims: Box<dyn Claims>,
+        interrupt: Interrupt,
+        current: Current,
+        live: Arc<Live>,
+    ) -> Shared {
         let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
         let (uncertain, uncertain_recipients) = (Mutex::default(), AtomicU64::new(0));
         let current = RwLock::new(Arc::new(current));
@@ -100,7 +120,21 @@ impl Shared {
             current,
             running,
             since,
+            live,
+            is_watching: AtomicBool::new(false),
+            has_no_spool: AtomicBool::new(false),
         }
+    }
+
+    /// Tells whoever listens.
+    pub fn tell(&self, what: impl FnOnce() -> Happening) {
+        self.live.events.tell(what);
+    }
+
+    /// Whether the spool is there, whether it has room, and whether it is watched.
+    pub fn health(&self) -> (bool, bool, bool) {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        (!is(&self.has_no_spool), !is(&self.has_no_room), is(&self.is_watching))
     }
 
     /// Something of a message can't be read for now; it is tried again and again, and told of once.
@@ -152,6 +186,7 @@ impl Shared {
         *self.current.write() = Arc::new(current);
         self.publish();
         self.board.wake();
+        self.tell(|| Happening::Reloaded);
     }
 }
 

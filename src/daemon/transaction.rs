@@ -17,6 +17,7 @@ use crate::spool::failures::Failure;
 use crate::spool::layout::FileName;
 
 use super::clock;
+use super::events::Happening;
 use super::message::OpenMessage;
 use super::possession::Possession;
 use super::relays;
@@ -150,7 +151,7 @@ impl Worker {
         let wanted = self.current.settings.run.recipients_per_transaction.get();
         let to = (from + self.current.relays.recipients(relay, wanted, Instant::now())).min(end);
         if let Some(in_flight) = &mut *self.shared.in_flight[self.index].lock() {
-            (in_flight.from, in_flight.to) = (from, to);
+            (in_flight.from, in_flight.to, in_flight.level) = (from, to, self.level);
         }
         let mut batch: Vec<usize> = (from..to).collect();
         // Refused, and still ahead of the checkpoint: on record only once it passes them, so that the retry packet is in
@@ -291,11 +292,13 @@ impl Worker {
                 Outcome::TooMany => sorted.again.push(index),
             }
         }
+        self.shared.live.tally.levels[self.level.index()].sent.inc_by(sorted.sent as u64);
         let is_first = open.transactions == 0;
         let (mut trouble, mut about_all) = (None, false);
         match result {
             Ok(receipt) => {
                 open.transactions += 1;
+                self.shared.live.tally.transaction(self.level, took);
                 let setup = if is_first { open.setup } else { Duration::ZERO };
                 about_all = receipt.about_all;
                 self.learn(message, &sorted, batch.len(), about_all);
@@ -409,6 +412,13 @@ impl Worker {
                     message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
                     recipients = unanswered.join(" "), uncertain_total, "uncertain: {trouble}; these recipients {fate}"
                 );
+                self.shared.live.tally.uncertain.inc_by(count);
+                self.shared.tell(|| Happening::Uncertain {
+                    message: message.folder.id().clone(),
+                    packet: FileName::Packet(possession.progress.name().clone()).to_string(),
+                    recipients: unanswered.len(),
+                    why: trouble.to_string(),
+                });
                 if self.shared.interrupt.is_raised() {
                     // The grace is over; that is no fault of the relay's.
                     self.shared.leaves_uncertain(self.index);
@@ -461,6 +471,7 @@ impl Worker {
         to: usize,
     ) -> Result<(), End> {
         let relay = self.current.relays.get(sorted.relay).name();
+        let tally = &self.shared.live.tally;
         for (status, recipients) in [("deferred", &sorted.deferred), ("failed", &sorted.failed)] {
             for (index, reply) in recipients {
                 let to = possession.progress.packet().address(*index);
@@ -472,6 +483,8 @@ impl Worker {
             let deferred: Vec<(usize, Deferral)> =
                 sorted.deferred.iter().map(|(index, reply)| (*index, Deferral::new(relay, reply, now))).collect();
             self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &deferred, due))?;
+            tally.levels[self.level.index()].deferred.inc_by(deferred.len() as u64);
+            self.tell_refused(message, possession, sorted.relay, &sorted.deferred, Some(due.0));
         }
         if !sorted.failed.is_empty() {
             let progress = &possession.progress;
@@ -484,8 +497,13 @@ impl Worker {
                 })
                 .collect();
             self.until_recorded(message, || possession.fail(message, &failed))?;
+            tally.levels[self.level.index()].failed.inc_by(failed.len() as u64);
+            self.tell_refused(message, possession, sorted.relay, &sorted.failed, None);
         }
-        self.until_recorded(message, || possession.progress.advance(&message.folder, to))
+        let started = Instant::now();
+        self.until_recorded(message, || possession.progress.advance(&message.folder, to))?;
+        tally.checkpoint_duration.observe(started.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Does what puts on disk what the relay has answered, until it works. Nothing is sent meanwhile, and the claim stays:

@@ -21,11 +21,13 @@ use crate::spool::layout::FileName;
 
 use super::board::{Assignment, Decision, Next};
 use super::clock;
+use super::events::Happening;
 use super::message::{NoBody, OpenMessage, Unopened};
 use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
-use super::shared::{Current, InFlight, Shared};
+use super::shared::{Current, Shared};
+use super::telling::text;
 use super::transaction::Suspected;
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
@@ -47,6 +49,8 @@ pub struct Worker {
     pub(super) connection: Option<Open>,
     /// Kept from transaction to transaction for its memory.
     pub(super) outcomes: Vec<Outcome>,
+    /// Where its message stands.
+    pub(super) level: Level,
 }
 
 /// The worker's connection.
@@ -89,7 +93,7 @@ pub(super) enum End {
 impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
         let current = shared.current();
-        Worker { index, shared, current, connection: None, outcomes: Vec::new() }
+        Worker { index, shared, current, connection: None, outcomes: Vec::new(), level: Level::LAST }
     }
 
     /// Works until it is told to stop, or until the configuration has fewer workers.
@@ -182,6 +186,11 @@ impl Worker {
         if let Some(pause) = self.current.relays.fails(index, Instant::now(), &trouble.to_string()) {
             let relay = self.current.relays.get(index).name();
             warn!(relay, "relay is out of use: {trouble}; its recipients stay where they are; next try in {pause:.1?}");
+            self.shared.tell(|| Happening::RelayDown {
+                relay: relay.to_owned(),
+                why: trouble.to_string(),
+                pause: pause.as_secs_f64(),
+            });
         }
         self.shared.publish();
     }
@@ -222,7 +231,9 @@ impl Worker {
     }
 
     fn relay_is_back(&self, index: usize) {
-        info!(relay = self.current.relays.get(index).name(), "relay is back");
+        let relay = self.current.relays.get(index).name();
+        info!(relay, "relay is back");
+        self.shared.tell(|| Happening::RelayUp { relay: relay.to_owned() });
         self.shared.publish();
         self.shared.board.wake();
     }
@@ -247,8 +258,9 @@ impl Worker {
         let Assignment { key, mut level, .. } = assignment;
         let message = self.open(assignment)?;
         let (packet, mut possession, body) = self.possess(key, level, &message)?;
+        let taken = self.tell_taken(level, &message, &possession);
         let end = self.drain(key, &mut level, &message, &mut possession, &body);
-        self.shared.in_flight[self.index].lock().take();
+        self.tell_left(&message, &possession, &end, taken);
         // The claim goes before the packet is offered again: else its next worker would find it taken.
         drop(possession);
         match end {
@@ -283,6 +295,11 @@ impl Worker {
                 let message = Arc::new(message);
                 let ready = message.waiting().saturating_sub(1);
                 self.shared.board.opened(key, &message, ready as u32);
+                self.shared.tell(|| Happening::Started {
+                    message: name.id.clone(),
+                    priority: Priority::At(level),
+                    packets: ready + 1,
+                });
                 return Some(message);
             }
             Err(why) => why,
@@ -437,11 +454,10 @@ impl Worker {
         possession: &mut Possession,
         body: &Body,
     ) -> End {
-        let packet = possession.progress.name().clone();
-        *self.shared.in_flight[self.index].lock() = Some(InFlight { message: message.clone(), packet, from: 0, to: 0 });
         let mut suspected = Suspected::default();
         let mut step = |worker: &mut Worker| {
             worker.be_admitted(key, level, message, possession.progress.name())?;
+            worker.level = *level;
             worker.transact(message, possession, body, &mut suspected)?;
             match possession.progress.remaining() {
                 0 => Ok(true),
@@ -508,6 +524,17 @@ impl Worker {
                     urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
                     "gives way to a more urgent message"
                 );
+                self.shared.live.tally.preemption(from, to.level, waited);
+                message.is_preempted(packet, clock::now());
+                self.shared.tell(|| Happening::Preempted {
+                    message: message.folder.id().clone(),
+                    priority: Priority::At(from),
+                    packet: text(packet),
+                    worker: self.index,
+                    by: to.name.id.clone(),
+                    by_priority: Priority::At(to.level),
+                    waited: waited.as_secs_f64(),
+                });
                 Err(End::Yield(to))
             }
         }
@@ -526,17 +553,21 @@ impl Worker {
             Ok(Some(Priority::At(now))) => {
                 if now != *level {
                     info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
-                    self.shared.board.moved(key, now);
+                    if self.shared.board.moved(key, now) {
+                        self.tell_requeued(message, *level, Priority::At(now));
+                    }
                     *level = now;
                 }
                 Ok(())
             }
             Ok(Some(Priority::Held)) => {
                 info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
+                self.tell_requeued(message, *level, Priority::Held);
                 Err(End::Gone)
             }
             Ok(None) => {
                 info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
+                self.shared.tell(|| Happening::Gone { message: message.folder.id().clone() });
                 Err(End::Gone)
             }
             Err(error) => {

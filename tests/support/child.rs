@@ -181,7 +181,7 @@ pub fn be_one() {
         // The test has ended.
         std::process::exit(99);
     });
-    match daemon::run_on(&disk, settings, &listening) {
+    match daemon::run_on(&disk, settings, &listening, &Arc::default()) {
         Ok(_) => std::process::exit(0),
         Err(_) => std::process::exit(NOT_STARTED),
     }

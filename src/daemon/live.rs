@@ -1,0 +1,116 @@
+//! What a running scheduler shows of itself to the rest of its process: events, numbers, and who works on what.
+//!
+//! Made before the scheduler and handed to it, so that it outlives a change of spool. Looking costs the looker a copy and
+//! the workers nothing that they would notice: every lock here is held for a copy of a few words.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::RwLock;
+
+use crate::mail::{Level, MessageId, Moment, PacketName};
+use crate::spool::running;
+
+use super::clock;
+use super::events::Events;
+use super::shared::Shared;
+use super::tally::Tally;
+
+/// See the module.
+#[derive(Default)]
+pub struct Live {
+    pub events: Events,
+    pub tally: Tally,
+    scheduler: RwLock<Weak<Shared>>,
+}
+
+/// A worker that has a packet.
+#[derive(Clone, Debug)]
+pub struct Working {
+    pub worker: usize,
+    pub message: MessageId,
+    pub level: Level,
+    pub packet: PacketName,
+    /// Recipients of the packet.
+    pub recipients: usize,
+    /// Behind the checkpoint.
+    pub done: usize,
+    /// Since when this worker has the packet.
+    pub since: Moment,
+}
+
+/// A relay, and how much of it is used.
+#[derive(Clone, Debug)]
+pub struct RelayState {
+    pub relay: running::Relay,
+    pub connections: usize,
+    /// As many connections as it is given now.
+    pub allowed: usize,
+}
+
+/// Whether mail could be sent now, and what is in the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// The spool is where it was, and could be listed.
+    pub spool: bool,
+    /// There is room to record what is sent.
+    pub room: bool,
+    /// The kernel's watch is armed: new messages are found at once.
+    pub watch: bool,
+    /// Some relay is in use.
+    pub relay: bool,
+}
+
+impl Readiness {
+    pub fn is_ready(&self) -> bool {
+        *self == Readiness { spool: true, room: true, watch: true, relay: true }
+    }
+}
+
+impl Live {
+    pub(super) fn attach(&self, scheduler: &Arc<Shared>) {
+        *self.scheduler.write() = Arc::downgrade(scheduler);
+    }
+
+    fn scheduler(&self) -> Option<Arc<Shared>> {
+        self.scheduler.read().upgrade()
+    }
+
+    /// Who works on what now, by worker.
+    pub fn working(&self) -> Vec<Working> {
+        let Some(shared) = self.scheduler() else { return Vec::new() };
+        let working = |(worker, slot): (usize, &parking_lot::Mutex<Option<super::shared::InFlight>>)| {
+            let slot = slot.lock();
+            let at = slot.as_ref()?;
+            Some(Working {
+                worker,
+                message: at.message.folder.id().clone(),
+                level: at.level,
+                packet: at.packet.clone(),
+                recipients: at.recipients,
+                done: at.from,
+                since: at.since,
+            })
+        };
+        shared.in_flight.iter().enumerate().filter_map(working).collect()
+    }
+
+    /// Threads that could work.
+    pub fn workers(&self) -> usize {
+        self.scheduler().map_or(0, |shared| shared.current().settings.run.workers.get())
+    }
+
+    pub fn relays(&self) -> Vec<RelayState> {
+        let Some(shared) = self.scheduler() else { return Vec::new() };
+        let relays = &shared.current().relays;
+        let (report, used) = (relays.report(Instant::now(), clock::epoch()), relays.used());
+        let state = |(relay, (connections, allowed))| RelayState { relay, connections, allowed };
+        report.into_iter().zip(used).map(state).collect()
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        let Some(shared) = self.scheduler() else { return Readiness::default() };
+        let (spool, room, watch) = shared.health();
+        Readiness { spool, room, watch, relay: self.relays().iter().any(|state| state.relay.state != "open") }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a worker tells whoever listens, beside the log.
+
+use std::sync::Arc;
+
+use crate::mail::{Level, MessageId, Moment, PacketName, Priority, Reply};
+use crate::spool::layout::FileName;
+
+use super::clock;
+use super::events::Happening;
+use super::message::OpenMessage;
+use super::possession::Possession;
+use super::shared::InFlight;
+use super::worker::{End, Worker};
+
+/// As the packet's file is named.
+pub(super) fn text(packet: &PacketName) -> String {
+    FileName::Packet(packet.clone()).to_string()
+}
+
+impl Worker {
+    /// This worker has the packet: shown to whoever looks, told to whoever listens. Gives when that was.
+    pub(super) fn tell_taken(&self, level: Level, message: &Arc<OpenMessage>, possession: &Possession) -> Moment {
+        let since = clock::now();
+        let progress = &possession.progress;
+        let (packet, recipients, done) = (progress.name(), progress.packet().len(), progress.next());
+        *self.shared.in_flight[self.index].lock() = Some(InFlight {
+            message: message.clone(),
+            packet: packet.clone(),
+            recipients,
+            from: done,
+            to: done,
+            level,
+            since,
+        });
+        let id = message.folder.id();
+        if let Some(left) = message.resumes(packet) {
+            self.shared.tell(|| Happening::Resumed {
+                message: id.clone(),
+                priority: Priority::At(level),
+                packet: text(packet),
+                worker: self.index,
+                after: since.since(left).as_secs_f64(),
+            });
+        }
+        self.shared.tell(|| Happening::PacketTaken {
+            message: id.clone(),
+            packet: text(packet),
+            worker: self.index,
+            recipients,
+            done,
+        });
+        since
+    }
+
+    /// It has it no more.
+    pub(super) fn tell_left(&self, message: &OpenMessage, possession: &Possession, end: &End, taken: Moment) {
+        self.shared.in_flight[self.index].lock().take();
+        let packets = &self.shared.live.tally.packets;
+        match end {
+            End::Finished => packets.finished.inc(),
+            End::Yield(_) => packets.preempted.inc(),
+            _ => packets.given_back.inc(),
+        };
+        let progress = &possession.progress;
+        self.shared.tell(|| Happening::PacketLeft {
+            message: message.folder.id().clone(),
+            packet: text(progress.name()),
+            worker: self.index,
+            recipients: progress.packet().len(),
+            done: progress.next(),
+            took: clock::now().since(taken).as_secs_f64(),
+        });
+    }
+
+    pub(super) fn tell_set_aside(&self, message: &MessageId, why: &str) {
+        self.shared.tell(|| Happening::SetAside { message: message.clone(), why: why.to_owned() });
+    }
+
+    pub(super) fn tell_requeued(&self, message: &OpenMessage, from: Level, to: Priority) {
+        let from = Priority::At(from);
+        self.shared.tell(|| Happening::Requeued { message: message.folder.id().clone(), from, to });
+    }
+
+    /// Recipients that the relay refused, by what comes of it: deferred `until`, or failed for good.
+    pub(super) fn tell_refused(
+        &self,
+        message: &OpenMessage,
+        possession: &Possession,
+        relay: usize,
+        refused: &[(usize, Box<Reply>)],
+        until: Option<u64>,
+    ) {
+        let Some((_, reply)) = refused.last() else { return };
+        self.shared.tell(|| {
+            let message = message.folder.id().clone();
+            let packet = text(possession.progress.name());
+            let relay = self.current.relays.get(relay).name().to_owned();
+            let (recipients, reply) = (refused.len(), reply.to_string());
+            match until {
+                Some(until) => Happening::Deferred { message, packet, recipients, relay, reply, until },
+                None => Happening::Failed { message, packet, recipients, relay, reply },
+            }
+        });
+    }
+}
