@@ -6,29 +6,87 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::plot::{self, Curve, Point, Series};
+
 /// The figures of one run of the benches.
 pub struct Record {
     command: String,
+    /// What else has to be known to repeat it: a name, and a value.
+    facts: Vec<(&'static str, String)>,
     rows: Vec<Row>,
+    files: Vec<(&'static str, String)>,
+    /// What was not measured, and why.
+    missing: Vec<String>,
 }
 
 struct Row {
-    scenario: String,
+    scenario: &'static str,
     what: String,
     unit: &'static str,
     values: Vec<f64>,
+    place: Option<Place>,
+}
+
+/// Where on which plot a figure belongs.
+struct Place {
+    curve: &'static Curve,
+    series: String,
+    x: u64,
 }
 
 impl Record {
     pub fn begin(arguments: &[String]) -> Record {
-        Record { command: format!("cargo bench -- {}", arguments.join(" ")), rows: Vec::new() }
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned();
+        Record {
+            command: format!("cargo bench -- {}", arguments.join(" ")),
+            facts: vec![("load before", load)],
+            rows: Vec::new(),
+            files: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// One figure, measured several times.
-    pub fn add(&mut self, scenario: &str, what: impl Into<String>, unit: &'static str, values: Vec<f64>) {
-        let row = Row { scenario: scenario.to_owned(), what: what.into(), unit, values };
-        eprintln!("  {}: {} {unit}", row.what, shown(row.median()));
+    pub fn add(&mut self, scenario: &'static str, what: impl Into<String>, unit: &'static str, values: Vec<f64>) {
+        self.push(Row { scenario, what: what.into(), unit, values, place: None });
+    }
+
+    /// One figure of a curve, measured several times.
+    pub fn point(&mut self, curve: &'static Curve, series: &str, x: u64, values: Vec<f64>) {
+        let place = Some(Place { curve, series: series.to_owned(), x });
+        self.push(Row {
+            scenario: curve.scenario,
+            what: format!("{series}, {x} {}", curve.x),
+            unit: curve.y,
+            values,
+            place,
+        });
+    }
+
+    fn push(&mut self, row: Row) {
+        eprintln!("  {}: {} {}", row.what, shown(row.median()), row.unit);
         self.rows.push(row);
+    }
+
+    /// A version, say, of something that takes part.
+    pub fn fact(&mut self, name: &'static str, value: impl Into<String>) {
+        self.facts.push((name, value.into()));
+    }
+
+    /// A file of the run's folder.
+    pub fn attach(&mut self, name: &'static str, content: String) {
+        self.files.push((name, content));
+    }
+
+    /// Something was not measured.
+    pub fn missing(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        eprintln!("  not measured: {what}");
+        self.missing.push(what);
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty()
     }
 
     /// Writes `benches/runs/<date>-<commit>/` and says where that is.
@@ -47,12 +105,14 @@ impl Record {
             ("compiler", output("rustc", &["--version"])),
             ("kernel", output("uname", &["-sr"])),
             ("processor", format!("{}, {} cores", processor.trim_start_matches(['\t', ':', ' ']), cores())),
-            ("load before", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()),
             ("file system of the spool", output("stat", &["-f", "-c", "%T", &scratch().display().to_string()])),
             ("postfix", output("dpkg-query", &["-W", "-f", "${Version}", "postfix"])),
         ];
-        for (name, fact) in facts {
+        for (name, fact) in facts.iter().chain(&self.facts) {
             let _ = writeln!(text, "- {name}: {fact}");
+        }
+        for missing in &self.missing {
+            let _ = writeln!(text, "- **not measured**: {missing}");
         }
         text += "\n| scenario | what | unit | median | min | max | n |\n| --- | --- | --- | --- | --- | --- | --- |\n";
         let mut raw = String::new();
@@ -69,12 +129,45 @@ impl Record {
                 shown(max),
                 row.values.len()
             );
-            let line = json!({"scenario": row.scenario, "what": row.what, "unit": row.unit, "values": row.values});
+            let mut line = json!({"scenario": row.scenario, "what": row.what, "unit": row.unit, "values": row.values});
+            if let Some(place) = &row.place {
+                line["curve"] = json!({"name": place.curve.name, "series": place.series, "x": place.x});
+            }
             let _ = writeln!(raw, "{line}");
+        }
+        text.push('\n');
+        for (curve, series) in self.curves() {
+            let name = format!("{}.svg", curve.name);
+            let _ = writeln!(text, "![{}]({name})", curve.title);
+            std::fs::write(place.join(name), plot::svg(curve, &series)).expect("the run's plot");
+        }
+        for (name, content) in &self.files {
+            let _ = writeln!(text, "\n[{name}]({name})");
+            std::fs::write(place.join(name), content).expect("the run's file");
         }
         std::fs::write(place.join("README.md"), text).expect("the run's table");
         std::fs::write(place.join("raw.jsonl"), raw).expect("the run's figures");
         place
+    }
+
+    /// What there is to plot, in the order in which it was measured.
+    fn curves(&self) -> Vec<(&'static Curve, Vec<Series>)> {
+        let mut curves: Vec<(&'static Curve, Vec<Series>)> = Vec::new();
+        for row in &self.rows {
+            let Some(place) = &row.place else { continue };
+            let at = curves.iter().position(|(curve, _)| curve.name == place.curve.name).unwrap_or(curves.len());
+            if at == curves.len() {
+                curves.push((place.curve, Vec::new()));
+            }
+            let all = &mut curves[at].1;
+            let at = all.iter().position(|series| series.name == place.series).unwrap_or(all.len());
+            if at == all.len() {
+                all.push(Series { name: place.series.clone(), points: Vec::new() });
+            }
+            let (min, max) = (row.percentile(0.0), row.percentile(100.0));
+            all[at].points.push(Point { x: place.x as f64, median: row.median(), min, max });
+        }
+        curves
     }
 }
 
@@ -114,7 +207,7 @@ pub fn scratch() -> PathBuf {
     place
 }
 
-fn output(program: &str, arguments: &[&str]) -> String {
+pub fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sympa_dist::deliver::sink::{Sink, SinkOptions};
@@ -38,8 +38,15 @@ pub struct Far {
 enum Counting {
     /// Asked over its standard input.
     Asked(ChildStdin, BufReader<std::process::ChildStdout>),
-    /// Transactions, read off smtp-sink's running counters.
-    Read(Arc<AtomicU64>),
+    /// Read off smtp-sink's running counters.
+    Read(Arc<Counters>),
+}
+
+#[derive(Default)]
+struct Counters {
+    transactions: AtomicU64,
+    /// When the first was seen, and the latest.
+    seen: Mutex<Option<(Instant, Instant)>>,
 }
 
 impl Far {
@@ -74,10 +81,10 @@ impl Far {
             let started = Instant::now();
             while started.elapsed() < Duration::from_secs(5) {
                 if TcpStream::connect(free).is_ok() {
-                    let transactions = Arc::new(AtomicU64::new(0));
-                    let (theirs, out) = (transactions.clone(), process.stdout.take().expect("piped"));
+                    let counters = Arc::new(Counters::default());
+                    let (theirs, out) = (counters.clone(), process.stdout.take().expect("piped"));
                     std::thread::spawn(move || read_counters(out, &theirs));
-                    return Far { process, port: free.port(), counting: Counting::Read(transactions) };
+                    return Far { process, port: free.port(), counting: Counting::Read(counters) };
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -87,17 +94,37 @@ impl Far {
         }
     }
 
+    pub fn url(&self) -> String {
+        format!("smtp://127.0.0.1:{}", self.port)
+    }
+
     /// Transactions that it has taken.
     pub fn transactions(&mut self) -> u64 {
         match &mut self.counting {
-            Counting::Read(transactions) => transactions.load(Ordering::SeqCst),
-            Counting::Asked(ask, answers) => {
-                writeln!(ask, "?").expect("the sink listens");
-                let mut line = String::new();
-                answers.read_line(&mut line).expect("the sink answers");
-                line.trim().parse().expect("a number")
-            }
+            Counting::Read(counters) => counters.transactions.load(Ordering::SeqCst),
+            Counting::Asked(..) => self.asked("transactions"),
         }
+    }
+
+    /// Recipients that it has taken, which smtp-sink doesn't say.
+    pub fn recipients(&mut self) -> u64 {
+        self.asked("recipients")
+    }
+
+    fn asked(&mut self, what: &str) -> u64 {
+        let Counting::Asked(ask, answers) = &mut self.counting else { panic!("smtp-sink doesn't count {what}") };
+        writeln!(ask, "{what}").expect("the sink listens");
+        let mut line = String::new();
+        answers.read_line(&mut line).expect("the sink answers");
+        line.trim().parse().expect("a number")
+    }
+
+    /// Seconds from the first transaction to the last. Only smtp-sink says of itself when it counts; asking the own one
+    /// all the time would slow it down.
+    pub fn span(&self) -> Option<f64> {
+        let Counting::Read(counters) = &self.counting else { return None };
+        let (first, last) = (*counters.seen.lock().expect("no reader has panicked"))?;
+        Some((last - first).as_secs_f64())
     }
 
     /// Waits until it has taken so many, and not more.
@@ -118,7 +145,7 @@ impl Drop for Far {
 }
 
 /// smtp-sink -c writes `sess=1 quit=0 mesg=17` over and over, with a CR between.
-fn read_counters(mut out: impl Read, transactions: &AtomicU64) {
+fn read_counters(mut out: impl Read, counters: &Counters) {
     let mut buffer = [0; 65536];
     let mut text = Vec::new();
     while let Ok(read @ 1..) = out.read(&mut buffer) {
@@ -128,7 +155,12 @@ fn read_counters(mut out: impl Read, transactions: &AtomicU64) {
         let whole = shown.rsplit('\r').skip(1).find_map(|part| part.split("mesg=").nth(1));
         let mesg = whole.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         if let Some(count) = mesg.and_then(|digits| digits.parse().ok()) {
-            transactions.fetch_max(count, Ordering::SeqCst);
+            let before = counters.transactions.fetch_max(count, Ordering::SeqCst);
+            if count > before {
+                let now = Instant::now();
+                let mut seen = counters.seen.lock().expect("nobody has panicked with it");
+                *seen = Some((seen.map_or(now, |(first, _)| first), now));
+            }
         }
         let keep = text.len().saturating_sub(100);
         text.drain(..keep);
@@ -140,9 +172,10 @@ pub fn serve() {
     let sink = Sink::start(SinkOptions::default()).expect("a sink on loopback");
     println!("{}", sink.address().port());
     for line in std::io::stdin().lines() {
-        if line.is_err() {
-            break;
+        match line.as_deref() {
+            Ok("recipients") => println!("{}", sink.recipients()),
+            Ok(_) => println!("{}", sink.transactions()),
+            Err(_) => break,
         }
-        println!("{}", sink.transactions());
     }
 }

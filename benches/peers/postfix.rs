@@ -1,16 +1,17 @@
-//! Other distributors of the same mail into the same sink.
+//! Postfix, with a configuration and a queue of its own.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::sinks::{Far, Kind};
-use super::support::postfix::Postfix;
+use crate::sinks::{Far, Kind};
+use crate::subject::Drain;
+use crate::support::postfix::Postfix;
 
 /// Recipients of each message that Postfix is given: its smtpd takes no more at a time.
 const EACH: u64 = 1000;
 
-/// Lets Postfix distribute so many recipients that lie in its queue, 50 a transaction; seconds, and CPU seconds.
-pub fn postfix(recipients: u64, concurrency: usize) -> (f64, f64) {
+/// Lets Postfix distribute so many recipients that lie in its queue, 50 a transaction.
+pub fn postfix(recipients: u64, concurrency: usize) -> Drain {
     let mut sink = Far::start(Kind::SmtpSink);
     let mut postfix = Postfix::new(sink.port);
     let settings = format!(
@@ -43,7 +44,7 @@ pub fn postfix(recipients: u64, concurrency: usize) -> (f64, f64) {
     let took = started.elapsed().as_secs_f64();
     let cpu = group_cpu(postfix.pid().expect("it runs"));
     sink.expect(transactions);
-    (took, cpu)
+    Drain { took, span: sink.span(), cpu, peak: 0.0 }
 }
 
 /// CPU seconds of all processes of a group, and of those that its leader has waited for.

@@ -1,0 +1,105 @@
+//! Curves over n as SVG, both axes logarithmic: what grows with n by a power is a straight line, and a grey one beside it
+//! says what growing in proportion would look like.
+
+use plotters::prelude::*;
+
+/// A plot, and what it shows.
+pub struct Curve {
+    /// The file's name, without `.svg`.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub scenario: &'static str,
+    pub x: &'static str,
+    pub y: &'static str,
+    /// Draw the proportional line through the first point.
+    pub proportional: bool,
+}
+
+pub struct Series {
+    pub name: String,
+    pub points: Vec<Point>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Point {
+    pub x: f64,
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 90, 160),
+    RGBColor(200, 80, 0),
+    RGBColor(0, 130, 80),
+    RGBColor(150, 50, 140),
+    RGBColor(90, 90, 90),
+    RGBColor(170, 130, 0),
+];
+
+pub fn svg(curve: &Curve, series: &[Series]) -> String {
+    let mut text = String::new();
+    draw(curve, series, SVGBackend::with_string(&mut text, (760, 480))).expect("a plot in memory");
+    // One element a line, so that runs can be compared.
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+type Drawn<'t> = Result<(), Box<dyn std::error::Error + 't>>;
+
+fn draw<'t>(curve: &Curve, series: &[Series], backend: SVGBackend<'t>) -> Drawn<'t> {
+    let points = || series.iter().flat_map(|series| &series.points);
+    let least = |of: fn(&Point) -> f64| points().map(of).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    let most = |of: fn(&Point) -> f64| points().map(of).fold(0.0, f64::max);
+    let (left, right) = (least(|point| point.x), most(|point| point.x));
+    let (bottom, top) = (least(|point| point.min) / 1.5, most(|point| point.max) * 1.5);
+
+    let area = backend.into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(curve.title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d((left / 1.1..right * 1.1).log_scale(), (bottom..top).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc(curve.x)
+        .y_desc(curve.y)
+        .x_label_formatter(&|x| short(*x))
+        .y_label_formatter(&|y| short(*y))
+        .light_line_style(WHITE)
+        .draw()?;
+    if let (true, Some(first)) = (curve.proportional, series.first().and_then(|series| series.points.first())) {
+        let end = right.min(first.x * top / first.median);
+        let line = [(first.x, first.median), (end, first.median * end / first.x)];
+        chart
+            .draw_series(LineSeries::new(line, BLACK.mix(0.3).stroke_width(2)))?
+            .label("in proportion")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.mix(0.3).stroke_width(2)));
+    }
+    for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
+        let medians = series.points.iter().map(|point| (point.x, point.median));
+        chart
+            .draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?
+            .label(&series.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+        chart.draw_series(medians.map(|at| Circle::new(at, 3, colour.filled())))?;
+        let spans = series.points.iter().filter(|point| point.min > 0.0);
+        chart.draw_series(spans.map(|point| PathElement::new([(point.x, point.min), (point.x, point.max)], colour)))?;
+    }
+    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw()?;
+    area.present()?;
+    Ok(())
+}
+
+/// 20,000 as 20 k.
+fn short(value: f64) -> String {
+    let (value, unit) = match value {
+        1e6.. => (value / 1e6, " M"),
+        1e3.. => (value / 1e3, " k"),
+        _ => (value, ""),
+    };
+    // As many digits as it takes: 0.05, 1.5, 300.
+    let text = format!("{value:.3}");
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
