@@ -6,8 +6,8 @@ use std::time::Instant;
 use sympa_dist::mail::{Epoch, Level, Moment};
 use sympa_dist::schedule::{Arrival, Backlog, Boundary, Key};
 
-use super::plot::Curve;
-use super::record::Record;
+use super::plot::{Curve, Reference};
+use super::record::{Record, percentile};
 
 const COST: Curve = Curve {
     name: "decision",
@@ -15,7 +15,7 @@ const COST: Curve = Curve {
     scenario: "decision",
     x: "messages waiting",
     y: "ns",
-    proportional: true,
+    reference: Reference::Logarithm,
 };
 const MEMORY: Curve = Curve {
     name: "decision-memory",
@@ -23,11 +23,13 @@ const MEMORY: Curve = Curve {
     scenario: "decision",
     x: "messages waiting",
     y: "octets a message",
-    proportional: false,
+    reference: Reference::None,
 };
 
 /// Decisions of each kind that are timed together.
 const BATCH: u64 = 1000;
+
+const KINDS: [&str; 5] = ["arrive", "take", "boundary", "give_back", "gone"];
 
 const NOW: Moment = Moment(1_800_000_000_000_000);
 
@@ -40,6 +42,7 @@ fn arrival(n: u64) -> Arrival {
 
 pub fn decision(record: &mut Record, quick: bool) {
     let sizes: &[u64] = if quick { &[1_000, 10_000, 100_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let (mut firsts, mut growths) = ([None; KINDS.len()], [1.0; KINDS.len()]);
     for &waiting in sizes {
         let before = in_use();
         let mut backlog = Backlog::new();
@@ -48,7 +51,7 @@ pub fn decision(record: &mut Record, quick: bool) {
         }
         record.point(&MEMORY, "core", waiting, vec![(in_use() - before) as f64 / waiting as f64]);
         let mut found = waiting;
-        let mut costs = [const { Vec::new() }; 4];
+        let mut costs = [const { Vec::new() }; KINDS.len()];
         for _ in 0..if quick { 20 } else { 200 } {
             let timed = round(&mut backlog, &mut found);
             for (costs, cost) in costs.iter_mut().zip(timed) {
@@ -56,15 +59,23 @@ pub fn decision(record: &mut Record, quick: bool) {
             }
         }
         assert_eq!(backlog.len() as u64, waiting, "as many wait as before");
-        for (name, costs) in ["arrive", "take", "boundary", "gone"].into_iter().zip(costs) {
+        for (at, (name, costs)) in KINDS.into_iter().zip(costs).enumerate() {
+            let median = percentile(&costs, 50.0);
+            let first = *firsts[at].get_or_insert(median);
+            growths[at] = (median / first) / ((waiting as f64).ln() / (sizes[0] as f64).ln());
             record.point(&COST, name, waiting, costs);
         }
     }
+    let (least, most) = (sizes[0], sizes[sizes.len() - 1]);
+    for (name, growth) in KINDS.into_iter().zip(growths) {
+        let what = format!("{name}: growth from {least} to {most} messages");
+        record.add("decision", what, "of the logarithm's", vec![growth]);
+    }
 }
 
-/// A batch of messages comes in, the most urgent ones are taken, asked about, and forgotten: ns each. As many wait
-/// afterwards as before.
-fn round(backlog: &mut Backlog, found: &mut u64) -> [f64; 4] {
+/// A batch of messages comes in; the most urgent ones are taken, asked about, given back, and in the end forgotten: ns each.
+/// As many wait afterwards as before.
+fn round(backlog: &mut Backlog, found: &mut u64) -> [f64; KINDS.len()] {
     let arrive = each(|_| {
         backlog.arrive(arrival(*found));
         *found += 1;
@@ -75,8 +86,9 @@ fn round(backlog: &mut Backlog, found: &mut u64) -> [f64; 4] {
         let answer = backlog.boundary(taken[n], NOW);
         assert_eq!(answer, Boundary::Continue, "nothing more urgent waits");
     });
+    let give_back = each(|n| backlog.give_back(taken[n]));
     let gone = each(|n| backlog.gone(taken[n]));
-    [arrive, take, boundary, gone]
+    [arrive, take, boundary, give_back, gone]
 }
 
 fn each(mut what: impl FnMut(usize)) -> f64 {

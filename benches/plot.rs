@@ -1,5 +1,5 @@
-//! Curves over n as SVG, both axes logarithmic: what grows with n by a power is a straight line, and a grey one beside it
-//! says what growing in proportion would look like.
+//! Curves over n as SVG, both axes logarithmic: what grows by a power of n is a straight line, and a grey one beside it says
+//! what growing as it should would look like.
 
 use plotters::prelude::*;
 
@@ -11,8 +11,35 @@ pub struct Curve {
     pub scenario: &'static str,
     pub x: &'static str,
     pub y: &'static str,
-    /// Draw the proportional line through the first point.
-    pub proportional: bool,
+    pub reference: Reference,
+}
+
+/// A line through the first point.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    None,
+    /// Twice n, twice the value.
+    Proportional,
+    /// n squared, twice the value.
+    Logarithm,
+}
+
+impl Reference {
+    fn label(self) -> &'static str {
+        match self {
+            Reference::None => "",
+            Reference::Proportional => "in proportion",
+            Reference::Logarithm => "with the logarithm",
+        }
+    }
+
+    fn value(self, first: &Point, x: f64) -> f64 {
+        match self {
+            Reference::None => first.median,
+            Reference::Proportional => first.median * x / first.x,
+            Reference::Logarithm => first.median * x.ln() / first.x.ln(),
+        }
+    }
 }
 
 pub struct Series {
@@ -69,12 +96,14 @@ fn draw<'t>(curve: &Curve, series: &[Series], backend: SVGBackend<'t>) -> Drawn<
         .y_label_formatter(&|y| short(*y))
         .light_line_style(WHITE)
         .draw()?;
-    if let (true, Some(first)) = (curve.proportional, series.first().and_then(|series| series.points.first())) {
-        let end = right.min(first.x * top / first.median);
-        let line = [(first.x, first.median), (end, first.median * end / first.x)];
+    let first = series.first().and_then(|series| series.points.first());
+    if let Some(first) = first.filter(|_| curve.reference != Reference::None) {
+        // A hundred pieces, since it may be bent; as far as it stays inside.
+        let steps = (0..=100).map(|step| first.x * (right / first.x).powf(f64::from(step) / 100.0));
+        let line = steps.map(|x| (x, curve.reference.value(first, x))).take_while(|(_, y)| *y <= top);
         chart
             .draw_series(LineSeries::new(line, BLACK.mix(0.3).stroke_width(2)))?
-            .label("in proportion")
+            .label(curve.reference.label())
             .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.mix(0.3).stroke_width(2)));
     }
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {

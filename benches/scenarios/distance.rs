@@ -18,7 +18,7 @@ const ROUND_TRIPS: f64 = 2.0;
 /// Against what so many connections can carry when each transaction takes its least number of round trips. From the first
 /// transaction to the last: connecting and greeting are not counted.
 pub fn distance(record: &mut Record, quick: bool) {
-    let (each, rounds) = if quick { (20, 2) } else { (100, 5) };
+    let (each, rounds) = if quick { (20, 3) } else { (100, 5) };
     let transactions = WORKERS * each;
     // Between the first transaction's end and the last one's.
     let least = (each - 1) as f64 * ROUND_TRIPS * ROUND_TRIP.as_secs_f64();

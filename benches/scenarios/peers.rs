@@ -7,7 +7,7 @@ use crate::subject::{DEFAULT, Drain, distribute};
 
 /// T2: Postfix, and T2b: Exim.
 pub fn peers(record: &mut Record, quick: bool) {
-    let (recipients, rounds) = if quick { (20_000, 2) } else { (100_000, 5) };
+    let (recipients, rounds) = if quick { (20_000, 3) } else { (100_000, 5) };
     for concurrency in [20, 50] {
         let name = format!("Postfix, concurrency {concurrency}");
         against(record, &name, recipients, rounds, || postfix(recipients, concurrency));

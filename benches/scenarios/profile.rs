@@ -121,8 +121,7 @@ fn total(line: &str) -> Option<f64> {
 fn without_places(line: &str) -> String {
     let line = line.split(" [").next().unwrap_or(line);
     let Some((share, function)) = line.split_once("%)") else { return line.to_owned() };
-    let function = function.trim();
-    let (path, name) = function.split_once(':').unwrap_or(("", function));
+    let Some((path, name)) = function.trim().split_once(':') else { return line.to_owned() };
     let file = path.rsplit('/').take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/");
     format!("{share}%) {file}:{name}")
 }

@@ -1,7 +1,7 @@
 //! How it grows: by recipients of a message, by messages waiting, by workers.
 
 use super::{inject, memory, start};
-use crate::plot::Curve;
+use crate::plot::{Curve, Reference};
 use crate::record::Record;
 use crate::sinks::Kind;
 use crate::subject::{DEFAULT, Setting, distribute, waiting};
@@ -12,7 +12,7 @@ const RATE: Curve = Curve {
     scenario: "scale",
     x: "recipients",
     y: "recipients/s",
-    proportional: false,
+    reference: Reference::None,
 };
 const DRAIN: Curve = Curve {
     name: "drain",
@@ -20,7 +20,7 @@ const DRAIN: Curve = Curve {
     scenario: "scale",
     x: "recipients",
     y: "s",
-    proportional: true,
+    reference: Reference::Proportional,
 };
 const INJECT: Curve = Curve {
     name: "inject",
@@ -28,7 +28,7 @@ const INJECT: Curve = Curve {
     scenario: "scale",
     x: "recipients",
     y: "s",
-    proportional: true,
+    reference: Reference::Proportional,
 };
 const MEMORY: Curve = Curve {
     name: "memory",
@@ -36,7 +36,7 @@ const MEMORY: Curve = Curve {
     scenario: "scale",
     x: "recipients",
     y: "MiB",
-    proportional: false,
+    reference: Reference::None,
 };
 const START: Curve = Curve {
     name: "start",
@@ -44,7 +44,7 @@ const START: Curve = Curve {
     scenario: "scale",
     x: "messages waiting",
     y: "ms",
-    proportional: true,
+    reference: Reference::Proportional,
 };
 const WAITING: Curve = Curve {
     name: "memory-waiting",
@@ -52,7 +52,7 @@ const WAITING: Curve = Curve {
     scenario: "scale",
     x: "messages waiting",
     y: "MiB",
-    proportional: true,
+    reference: Reference::Proportional,
 };
 const EACH: Curve = Curve {
     name: "memory-each",
@@ -60,7 +60,7 @@ const EACH: Curve = Curve {
     scenario: "scale",
     x: "messages waiting",
     y: "octets",
-    proportional: false,
+    reference: Reference::None,
 };
 const WORKERS: Curve = Curve {
     name: "workers",
@@ -68,7 +68,7 @@ const WORKERS: Curve = Curve {
     scenario: "scale",
     x: "workers",
     y: "recipients/s",
-    proportional: true,
+    reference: Reference::Proportional,
 };
 
 pub fn scale(record: &mut Record, quick: bool) {
@@ -79,7 +79,7 @@ pub fn scale(record: &mut Record, quick: bool) {
 
 fn by_recipients(record: &mut Record, quick: bool) {
     let (counts, rounds): (&[u64], usize) = if quick {
-        (&[1_000, 10_000, 100_000], 2)
+        (&[1_000, 10_000, 100_000], 3)
     } else {
         (&[1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000], 5)
     };
@@ -105,7 +105,7 @@ fn by_recipients(record: &mut Record, quick: bool) {
 
 fn by_messages(record: &mut Record, quick: bool) {
     let (counts, rounds): (&[u32], usize) =
-        if quick { (&[1_000, 10_000], 2) } else { (&[1_000, 3_000, 10_000, 30_000, 100_000], 5) };
+        if quick { (&[1_000, 10_000], 3) } else { (&[1_000, 3_000, 10_000, 30_000, 100_000], 5) };
     let nothing = waiting(0);
     let least = (0..3).map(|_| memory::resident(nothing.path())).fold(f64::INFINITY, f64::min);
     for &count in counts {
