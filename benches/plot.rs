@@ -66,7 +66,7 @@ const COLOURS: [RGBColor; 6] = [
 
 pub fn svg(curve: &Curve, series: &[Series]) -> String {
     let mut text = String::new();
-    draw(curve, series, SVGBackend::with_string(&mut text, (760, 480))).expect("a plot in memory");
+    draw(curve, series, SVGBackend::with_string(&mut text, (960, 480))).expect("a plot in memory");
     // One element a line, so that runs can be compared.
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
@@ -82,6 +82,8 @@ fn draw<'t>(curve: &Curve, series: &[Series], backend: SVGBackend<'t>) -> Drawn<
 
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;
+    // What is what stands beside the curves, not on them.
+    let (area, beside) = area.split_horizontally(760);
     let mut chart = ChartBuilder::on(&area)
         .caption(curve.title, ("sans-serif", 18))
         .margin(12)
@@ -96,27 +98,29 @@ fn draw<'t>(curve: &Curve, series: &[Series], backend: SVGBackend<'t>) -> Drawn<
         .y_label_formatter(&|y| short(*y))
         .light_line_style(WHITE)
         .draw()?;
+    let mut names = Vec::new();
     let first = series.first().and_then(|series| series.points.first());
     if let Some(first) = first.filter(|_| curve.reference != Reference::None) {
         // A hundred pieces, since it may be bent; as far as it stays inside.
         let steps = (0..=100).map(|step| first.x * (right / first.x).powf(f64::from(step) / 100.0));
         let line = steps.map(|x| (x, curve.reference.value(first, x))).take_while(|(_, y)| *y <= top);
-        chart
-            .draw_series(LineSeries::new(line, BLACK.mix(0.3).stroke_width(2)))?
-            .label(curve.reference.label())
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.mix(0.3).stroke_width(2)));
+        let grey = RGBColor(190, 190, 190);
+        chart.draw_series(LineSeries::new(line, grey.stroke_width(2)))?;
+        names.push((curve.reference.label(), grey));
     }
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let medians = series.points.iter().map(|point| (point.x, point.median));
-        chart
-            .draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?
-            .label(&series.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+        chart.draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?;
         chart.draw_series(medians.map(|at| Circle::new(at, 3, colour.filled())))?;
         let spans = series.points.iter().filter(|point| point.min > 0.0);
         chart.draw_series(spans.map(|point| PathElement::new([(point.x, point.min), (point.x, point.max)], colour)))?;
+        names.push((&series.name, *colour));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw()?;
+    for (line, (name, colour)) in (0..).zip(names) {
+        let y = 60 + 22 * line;
+        beside.draw(&PathElement::new([(0, y), (20, y)], colour.stroke_width(2)))?;
+        beside.draw(&Text::new(name, (26, y - 6), ("sans-serif", 13)))?;
+    }
     area.present()?;
     Ok(())
 }
