@@ -78,7 +78,9 @@ fn draw<'t>(curve: &Curve, series: &[Series], backend: SVGBackend<'t>) -> Drawn<
     let least = |of: fn(&Point) -> f64| points().map(of).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     let most = |of: fn(&Point) -> f64| points().map(of).fold(0.0, f64::max);
     let (left, right) = (least(|point| point.x), most(|point| point.x));
-    let (bottom, top) = (least(|point| point.min) / 1.5, most(|point| point.max) * 1.5);
+    // Whole powers of ten, so that there is always one to read off.
+    let bottom = 10f64.powf(least(|point| point.min).log10().floor());
+    let top = 10f64.powf(most(|point| point.max).log10().ceil());
 
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;

@@ -60,7 +60,8 @@ pub fn profile(record: &mut Record, quick: bool) {
     let parts = said("perf", &[&sorted[..], &["--sort", "dso"]].concat());
     let lines = |text: &str| -> String {
         let lines = text.lines().filter(|line| line.contains('%')).take(LINES);
-        lines.map(|line| format!("{}\n", line.trim_end())).collect()
+        // Behind the name stand columns that this machine has nothing for.
+        lines.map(|line| format!("{}\n", line.trim_end_matches([' ', '-']))).collect()
     };
     record.attach("samples.txt", format!("{}\n{}", lines(&parts), lines(&functions)));
 }
