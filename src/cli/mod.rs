@@ -19,10 +19,12 @@ mod hold;
 mod inject;
 mod log;
 mod moving;
+mod pause;
 mod queue;
 mod release;
 mod report;
 mod requeue;
+mod resume;
 mod run;
 mod selection;
 mod show;
@@ -75,6 +77,8 @@ pub enum Command {
     Hold(hold::Hold),
     Release(release::Release),
     Cancel(cancel::Cancel),
+    Pause(pause::PauseCommand),
+    Resume(resume::Resume),
     Bad(bad::Bad),
     Demo(demo::Demo),
     Config(config::Config),
@@ -146,6 +150,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),
         Command::Cancel(command) => command.run(&global),
+        Command::Pause(command) => command.run(&global),
+        Command::Resume(command) => command.run(&global),
         Command::Bad(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),

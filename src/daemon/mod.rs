@@ -12,6 +12,7 @@
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
+//! - [`pauses`]: what is paused.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
 //!
@@ -23,6 +24,7 @@ mod ending;
 pub mod events;
 pub mod live;
 mod message;
+mod pauses;
 mod possession;
 mod relays;
 mod reporting;

@@ -10,6 +10,7 @@
 //!
 //! Nothing here is on disk: a restart begins with closed breakers and wide windows, and learns again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Relays {
 
 struct State {
     breaker: Breaker,
+    /// By an operator.
+    paused: bool,
     connections: usize,
     window: f64,
     /// As wide as the window gets.
@@ -123,6 +126,7 @@ impl Relays {
             let widest = limits.max_connections.map_or(workers, |most| most.get().min(workers)).max(1) as f64;
             State {
                 breaker: Breaker::Closed,
+                paused: false,
                 connections: 0,
                 window: widest,
                 widest,
@@ -147,6 +151,13 @@ impl Relays {
         &self.relays[index].1
     }
 
+    /// Those of these names are not used, until this is called without them. Connections end at their next boundary.
+    pub fn pause(&self, names: &HashSet<&str>) {
+        for ((relay, _), state) in self.relays.iter().zip(self.states.lock().iter_mut()) {
+            state.paused = names.contains(relay.name());
+        }
+    }
+
     /// The relay to connect to: one that it is time to probe, else, of those that are in use, the first, or by weight the one
     /// with the fewest connections for its share. Whoever gets one says how it went, with [`Relays::works`] or
     /// [`Relays::fails`], or nothing, if it came to no answer.
@@ -154,7 +165,7 @@ impl Relays {
         let mut states = self.states.lock();
         let mut soonest = now + self.breaker.longest_pause;
         let mut best: Option<(f64, usize)> = None;
-        for (index, state) in states.iter_mut().enumerate() {
+        for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| !state.paused) {
             match &state.breaker {
                 Breaker::Open(outage) if outage.until <= now => {
                     state.breaker = Breaker::HalfOpen(outage.clone());
@@ -191,11 +202,13 @@ impl Relays {
     pub fn admit(&self, index: usize, recipients: usize, now: Instant) -> Admission {
         let mut states = self.states.lock();
         let better = |state: &State| match &state.breaker {
+            _ if state.paused => false,
             Breaker::Closed => true,
             Breaker::Open(outage) => outage.until <= now,
             Breaker::HalfOpen(_) => false,
         };
-        if states[index].connections > states[index].allowed() || !self.spread && states[..index].iter().any(better) {
+        let is_one_too_many = states[index].connections > states[index].allowed();
+        if states[index].paused || is_one_too_many || !self.spread && states[..index].iter().any(better) {
             return Admission::Leave;
         }
         let state = &mut states[index];

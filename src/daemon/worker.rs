@@ -23,6 +23,7 @@ use super::board::{Assignment, Decision, Next};
 use super::clock;
 use super::events::Happening;
 use super::message::{NoBody, OpenMessage, Unopened};
+use super::pauses::InForce;
 use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
@@ -79,6 +80,8 @@ pub(super) enum End {
     Yield(Assignment),
     /// The relay's connection is lost. Who has an outcome is behind the checkpoint.
     Relay,
+    /// It is paused, by one of these.
+    Paused(Arc<InForce>),
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
     Stopped,
@@ -241,6 +244,10 @@ impl Worker {
     /// Takes one packet of the message as far as it goes. Gives what is reserved for this worker next, if it gave way.
     fn work_on(&mut self, assignment: Assignment) -> Option<Assignment> {
         let key = assignment.key;
+        if let Some(pauses) = self.paused(assignment.name.id.list(), assignment.level) {
+            self.shared.board.lay_down(key, &pauses);
+            return None;
+        }
         if let Err(until) = self.connect() {
             self.shared.board.give_back(key);
             self.shared.board.pause(until);
@@ -271,6 +278,7 @@ impl Worker {
             }
             End::Relay | End::Reloaded => self.give_back(key, &message, packet),
             End::Hold(why) => self.hold(key, &message, &why),
+            End::Paused(pauses) => self.shared.board.lay_down(key, &pauses),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
             End::Stopped => {}
@@ -513,6 +521,10 @@ impl Worker {
     /// First the truth on disk, then what else waits.
     fn boundary(&self, key: Key, level: &mut Level, message: &OpenMessage, packet: &PacketName) -> Result<(), End> {
         self.look_where_it_is(key, message, level)?;
+        if let Some(pauses) = self.paused(message.folder.id().list(), *level) {
+            info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
+            return Err(End::Paused(pauses));
+        }
         match self.shared.board.boundary(key) {
             Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
             Decision::GoOn => Ok(()),
@@ -538,6 +550,12 @@ impl Worker {
                 Err(End::Yield(to))
             }
         }
+    }
+
+    /// The pauses in force, if one of them stops such a message.
+    fn paused(&self, list: &str, level: Level) -> Option<Arc<InForce>> {
+        self.shared.look_for_pauses_now_and_then();
+        Some(self.shared.pauses.in_force()).filter(|pauses| pauses.stops(list, level))
     }
 
     /// Whether the folder is still at its level; follows it where it was requeued to.

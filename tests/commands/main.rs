@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod hold;
 mod log;
+mod pause;
 mod queue;
 mod requeue;
 mod run;
