@@ -7,7 +7,7 @@ use clap::Args;
 use super::report::local_time;
 use super::{CliError, Exit, Global, configuration, person};
 use crate::daemon::clock;
-use crate::deliver::RelayUrl;
+use crate::deliver::{RelaySettings, RelayUrl};
 use crate::mail::{Priority, message_id};
 use crate::spool::layout::PauseName;
 use crate::spool::pause::{self, Pause};
@@ -30,9 +30,9 @@ pub struct PauseCommand {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 pub struct What {
-    /// The relay of that URL
-    #[arg(long, value_name = "URL")]
-    relay: Option<RelayUrl>,
+    /// The relay of that URL, or of that name in the configuration
+    #[arg(long, value_name = "RELAY")]
+    relay: Option<String>,
     /// The messages of this list
     #[arg(long, value_name = "ADDRESS")]
     list: Option<String>,
@@ -42,10 +42,18 @@ pub struct What {
 }
 
 impl What {
-    pub fn name(&self) -> Result<PauseName, CliError> {
+    /// `relays`: those of the configuration.
+    pub fn name(&self, relays: &[RelaySettings]) -> Result<PauseName, CliError> {
         let refuse = |what: String| Err(CliError::Usage(format!("{what}; nothing was paused or resumed")));
         let name = match self {
-            What { relay: Some(relay), .. } => PauseName::Relay(relay.to_string()),
+            What { relay: Some(relay), .. } => match relays.iter().find(|known| known.is_called(relay)) {
+                Some(known) => PauseName::Relay(known.url.to_string()),
+                // It may be another host's.
+                None => match relay.parse::<RelayUrl>() {
+                    Ok(url) => PauseName::Relay(url.to_string()),
+                    Err(error) => return refuse(error.to_string()),
+                },
+            },
             What { list: Some(list), .. } => {
                 if let Err(why) = message_id::check_list(list) {
                     return refuse(format!("--list {list:?}: {why}"));
@@ -78,7 +86,8 @@ pub fn told(name: &PauseName) -> String {
 
 impl PauseCommand {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
-        let name = self.what.name()?;
+        let settings = global.load()?.settings;
+        let name = self.what.name(&settings.relays)?;
         let now = clock::epoch();
         let until = match &self.duration {
             None => None,

@@ -22,7 +22,7 @@ pub struct Resume {
 
 impl Resume {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
-        let name = self.what.name()?;
+        let name = self.what.name(&global.load()?.settings.relays)?;
         let spool = global.open_spool()?;
         let names: Vec<PauseName> = match self.all {
             true => pause::list(&spool, clock::epoch())?.into_iter().map(|paused| paused.name).collect(),

@@ -39,6 +39,9 @@ pub(super) const RECHECK: u64 = 2;
 /// How long a worker waits for a disk that has no room, or that fails.
 pub(super) const DISK_PAUSE: Duration = Duration::from_secs(2);
 
+/// How soon, in seconds, the relays that a list has for itself are asked again.
+const LIST_RELAY: u64 = 5;
+
 /// A relay that has refused one connection too many is not asked for another one at once.
 pub(super) const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -48,6 +51,8 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) current: Arc<Current>,
     pub(super) connection: Option<Open>,
+    /// The only relays for the list that is worked on.
+    only: Option<Arc<[String]>>,
     /// Kept from transaction to transaction for its memory.
     pub(super) outcomes: Vec<Outcome>,
     /// Where its message stands.
@@ -96,7 +101,8 @@ pub(super) enum End {
 impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
         let current = shared.current();
-        Worker { index, shared, current, connection: None, outcomes: Vec::new(), level: Level::LAST }
+        let (connection, outcomes, level) = (None, Vec::new(), Level::LAST);
+        Worker { index, shared, current, connection, only: None, outcomes, level }
     }
 
     /// Works until it is told to stop, or until the configuration has fewer workers.
@@ -165,9 +171,13 @@ impl Worker {
         if self.connection.as_ref().is_some_and(is_used_up) {
             self.hang_up();
         }
+        let relays = &self.current.relays;
+        if self.connection.as_ref().is_some_and(|open| !relays.is_among(open.relay(), self.only.as_deref())) {
+            self.hang_up();
+        }
         while self.connection.is_none() {
             let started = Instant::now();
-            let slot = match self.current.relays.pick(started) {
+            let slot = match self.current.relays.pick(self.only.as_deref(), started) {
                 Pick::Use(slot) => slot,
                 Pick::Wait(until) => return Err(until),
             };
@@ -248,7 +258,14 @@ impl Worker {
             self.shared.board.lay_down(key, &pauses);
             return None;
         }
+        self.only = self.current.settings.lists.relays(assignment.name.id.list());
         if let Err(until) = self.connect() {
+            if self.only.is_some() {
+                // Messages of other lists have other relays.
+                let wait = until.saturating_duration_since(Instant::now()).as_secs().clamp(1, LIST_RELAY);
+                self.shared.board.put_off(key, clock::epoch().plus(wait));
+                return None;
+            }
             self.shared.board.give_back(key);
             self.shared.board.pause(until);
             return None;
@@ -498,7 +515,7 @@ impl Worker {
             self.connect().map_err(|_| End::Relay)?;
             let relay = self.connection.as_ref().expect("connected").relay();
             let recipients = self.current.settings.run.recipients_per_transaction.get();
-            match self.current.relays.admit(relay, recipients, Instant::now()) {
+            match self.current.relays.admit(relay, self.only.as_deref(), recipients, Instant::now()) {
                 Admission::Go => return Ok(()),
                 Admission::Leave => {
                     // A probe that leaves has found a relay that greets.

@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod demo;
 mod hold;
+mod lists;
 mod log;
 mod pause;
 mod queue;

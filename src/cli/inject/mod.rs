@@ -19,6 +19,7 @@ use indicatif::HumanBytes;
 use super::configuration::{self, Overrides};
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
+use crate::daemon::lists::ListSettings;
 use crate::daemon::settings::InjectSettings;
 use crate::mail::{Address, Epoch, MessageId, Mode, Priority, ReversePath, message_id};
 use crate::render::head::{self, SpoolHead};
@@ -46,16 +47,16 @@ pub struct Inject {
     /// behind it; - is standard input; may be given for several modes, and several times for one
     #[arg(long, value_name = "MODE=FILE", required = true)]
     recipients: Vec<OfMode>,
-    /// 0 (first) to 9, or z (held until it is released) [key: inject.priority]
+    /// 0 (first) to 9, or z (held until it is released) [keys: lists.….priority, inject.priority]
     #[arg(long, value_name = "P")]
     priority: Option<String>,
-    /// Recipients a packet [key: inject.packet_size]
+    /// Recipients a packet [keys: lists.….packet_size, inject.packet_size]
     #[arg(long, value_name = "N", conflicts_with = "packets")]
     packet_size: Option<String>,
     /// Splits the recipients of each mode evenly into so many packets
     #[arg(long, value_name = "N")]
     packets: Option<NonZero<u32>>,
-    /// The envelope sender; <> for none [default: <list>-owner@<domain>]
+    /// The envelope sender; <> for none [key: lists.….sender; default: <list>-owner@<domain>]
     #[arg(long, value_name = "ADDR")]
     sender: Option<String>,
     /// What recipients of that mode get instead of the message; modes other than mail, notice and txt need one
@@ -115,11 +116,20 @@ impl Inject {
         let loaded = configuration::load(&self.overrides(global))?;
         let stop = Stop::listen()
             .map_err(|error| CliError::TryAgain(format!("cannot listen for signals: {error}; nothing was queued")))?;
+        let mut settings = loaded.settings.inject;
+        // A list's own values go before the general ones, and flags before both.
+        let list = loaded.settings.lists.of(&self.list);
+        if let Some(priority) = list.and_then(|list| list.priority).filter(|_| self.priority.is_none()) {
+            settings.priority = priority;
+        }
+        if let Some(packet_size) = list.and_then(|list| list.packet_size).filter(|_| self.packet_size.is_none()) {
+            settings.packet_size = packet_size;
+        }
         let split = match self.packets {
             Some(packets) => Split::Packets(packets),
-            None => Split::Size(loaded.settings.inject.packet_size),
+            None => Split::Size(settings.packet_size),
         };
-        let request = self.request(&loaded.settings.inject, split, &stop)?;
+        let request = self.request(&settings, list, split, &stop)?;
         let spool = Spool::create(&Disk::default(), &loaded.settings.spool).map_err(nothing_queued)?;
         spool.require_owner()?;
         let id = request.queue(&spool, &stop)?;
@@ -139,7 +149,13 @@ impl Inject {
     }
 
     /// Checks all that can be checked without the spool, and reads the message.
-    fn request(self, settings: &InjectSettings, split: Split, stop: &Stop) -> Result<Request, CliError> {
+    fn request(
+        self,
+        settings: &InjectSettings,
+        of_list: Option<&ListSettings>,
+        split: Split,
+        stop: &Stop,
+    ) -> Result<Request, CliError> {
         let now = clock::epoch();
         let refuse = |what: String| CliError::Usage(format!("{what}; nothing was queued"));
         message_id::check_list(&self.list).map_err(|why| refuse(format!("--list {:?}: {why}", self.list)))?;
@@ -157,9 +173,10 @@ impl Inject {
                 None
             }
         };
-        let sender = match &self.sender {
-            Some(text) => head::reverse_path(text).map_err(|why| refuse(format!("--sender: {why}")))?,
-            None => ReversePath::Address(owner(&self.list).map_err(refuse)?),
+        let sender = match (&self.sender, of_list.and_then(|list| list.sender.as_ref())) {
+            (Some(text), _) => head::reverse_path(text).map_err(|why| refuse(format!("--sender: {why}")))?,
+            (None, Some(sender)) => sender.clone(),
+            (None, None) => ReversePath::Address(owner(&self.list).map_err(refuse)?),
         };
         let at = self.at.as_deref().map(|text| when::parse(text, now));
         let not_before = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
