@@ -24,6 +24,7 @@ mod queue;
 mod release;
 mod report;
 mod requeue;
+mod reschedule;
 mod resume;
 mod run;
 mod selection;
@@ -74,6 +75,7 @@ pub enum Command {
     Show(show::Show),
     Check(check::Check),
     Requeue(requeue::Requeue),
+    Reschedule(reschedule::Reschedule),
     Hold(hold::Hold),
     Release(release::Release),
     Cancel(cancel::Cancel),
@@ -147,6 +149,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Show(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
+        Command::Reschedule(command) => command.run(&global),
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),
         Command::Cancel(command) => command.run(&global),

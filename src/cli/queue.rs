@@ -169,6 +169,7 @@ fn print(out: &mut impl Write, messages: &[Message], pauses: &[Paused], now: u64
         if let Some(at) = row.not_before.filter(|&at| at > now) {
             said.push(format!("not before {}", local_time(at)));
         }
+        said.extend(row.not_after.map(|at| format!("not after {}", local_time(at))));
         if let Some(note) = &row.held {
             said.push(format!(
                 "held by {} since {}: {}",

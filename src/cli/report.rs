@@ -38,6 +38,9 @@ pub struct Row {
     pub failed: u64,
     /// Unix seconds; none: at once.
     pub not_before: Option<u64>,
+    /// Then it is too late: what is left is held. Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<u64>,
     /// When the first deferred recipients are due, unix seconds.
     pub next_try: Option<u64>,
     pub workers: usize,
@@ -116,6 +119,7 @@ impl Row {
             deferred,
             failed: message.failed,
             not_before: message.name.not_before().map(|at| at.0),
+            not_after: head.not_after.map(|at| at.0),
             next_try: message.next_try().map(|at| at.0),
             workers: message.workers(now),
             held: message.held.clone(),

@@ -114,6 +114,9 @@ impl Shown {
         if let Some(at) = row.not_before {
             writeln!(out, "  not before  {}", local_time(at))?;
         }
+        if let Some(at) = row.not_after {
+            writeln!(out, "  not after   {}", local_time(at))?;
+        }
         if let Some(note) = &row.held {
             writeln!(
                 out,

@@ -13,6 +13,7 @@
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
+//! - [`late`]: messages that are too late to be useful.
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
@@ -23,6 +24,7 @@ mod board;
 pub mod clock;
 mod ending;
 pub mod events;
+pub mod late;
 pub mod lists;
 pub mod live;
 mod message;

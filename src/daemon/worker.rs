@@ -281,6 +281,11 @@ impl Worker {
     fn send_packet_of(&mut self, assignment: Assignment) -> Option<Assignment> {
         let Assignment { key, mut level, .. } = assignment;
         let message = self.open(assignment)?;
+        // Of a message that is done with, nothing is too late.
+        if let Some(why) = message.is_late(clock::epoch()).filter(|_| message.waiting() > 0) {
+            self.hold(key, &message, &why);
+            return None;
+        }
         let (packet, mut possession, body) = self.possess(key, level, &message)?;
         let taken = self.tell_taken(level, &message, &possession);
         let end = self.drain(key, &mut level, &message, &mut possession, &body);
@@ -542,6 +547,9 @@ impl Worker {
             info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
             return Err(End::Paused(pauses));
         }
+        if let Some(why) = message.is_late(clock::epoch()) {
+            return Err(End::Hold(why));
+        }
         match self.shared.board.boundary(key) {
             Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
             Decision::GoOn => Ok(()),
@@ -578,14 +586,20 @@ impl Worker {
     /// Whether the folder is still at its level; follows it where it was requeued to.
     fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
         let spool = &self.shared.spool;
-        let look = || -> Result<Option<Priority>, DiskError> {
+        let look = || -> Result<Option<(Priority, bool)>, DiskError> {
             if message.folder.is_at(spool, Priority::At(*level))? {
-                return Ok(Some(Priority::At(*level)));
+                return Ok(Some((Priority::At(*level), true)));
             }
-            Ok(message.folder.whereabouts(spool)?.map(|(priority, _)| priority))
+            let there = message.folder.whereabouts(spool)?;
+            Ok(there.map(|(priority, name)| (priority, name == *message.folder.name())))
         };
         match look() {
-            Ok(Some(Priority::At(now))) => {
+            Ok(Some((Priority::At(_), false))) => {
+                // Under its new name it is another message to the board, which the watch or the scan finds.
+                info!(message_id = %message.folder.id(), "rescheduled while being sent: stops at this boundary");
+                Err(End::Gone)
+            }
+            Ok(Some((Priority::At(now), true))) => {
                 if now != *level {
                     info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
                     if self.shared.board.moved(key, now) {
@@ -595,7 +609,7 @@ impl Worker {
                 }
                 Ok(())
             }
-            Ok(Some(Priority::Held)) => {
+            Ok(Some((Priority::Held, _))) => {
                 info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
                 self.tell_requeued(message, *level, Priority::Held);
                 Err(End::Gone)

@@ -15,5 +15,6 @@ mod log;
 mod pause;
 mod queue;
 mod requeue;
+mod reschedule;
 mod run;
 mod show;

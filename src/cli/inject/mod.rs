@@ -5,7 +5,7 @@
 
 mod input;
 mod report;
-mod when;
+pub(super) mod when;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -65,6 +65,9 @@ pub struct Inject {
     /// Not to be sent before: unix seconds, RFC 3339, or +2h
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
+    /// Too late behind that time: what is left then is held instead of sent [key: lists.….not_after]
+    #[arg(long, value_name = "WHEN")]
+    not_after: Option<String>,
     /// The message's id, <list>@<domain>.<unix seconds>.<number> [default: the list, now, and a random number]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -102,6 +105,7 @@ struct Request {
     /// Octets.
     min_free_space: u64,
     not_before: Option<Epoch>,
+    not_after: Option<Epoch>,
     split: Split,
     order: Order,
     skip_invalid: bool,
@@ -180,6 +184,17 @@ impl Inject {
         };
         let at = self.at.as_deref().map(|text| when::parse(text, now));
         let not_before = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
+        let begin = not_before.map_or(now, |at| at.max(now));
+        let not_after = match &self.not_after {
+            Some(text) => {
+                let time = when::parse(text, now).map_err(|why| refuse(format!("--not-after: {why}")))?;
+                if time <= begin {
+                    return Err(refuse("--not-after: it would be too late before it is sent".into()));
+                }
+                Some(time)
+            }
+            None => of_list.and_then(|list| list.not_after).map(|time| begin.plus(time.as_secs())),
+        };
         self.check_sources().map_err(refuse)?;
         let read = |source: &Source| post(source.read_all(MAX_MESSAGE, stop)?, source);
         let message = read(&self.message)?;
@@ -199,6 +214,7 @@ impl Inject {
             priority: settings.priority,
             min_free_space: settings.min_free_space,
             not_before,
+            not_after,
             split,
             order,
             skip_invalid,
@@ -278,6 +294,7 @@ impl Request {
             sender: Some(self.sender.clone()),
             recipients_total: Some(written.recipients),
             packets_total: Some(written.packets),
+            not_after: self.not_after,
         };
         write_file(&draft, &FileName::Message, &[&head::print(&head), &self.message])?;
         if stop.is_set() {
