@@ -32,7 +32,7 @@ struct Inner {
     backlog: Backlog,
     keys: HashMap<Arc<MessageName>, Key>,
     known: HashMap<Key, Known>,
-    /// Those that sleep since they are paused.
+    /// Those that sleep since they are paused, or outside their list's windows.
     paused: HashSet<Key>,
     pauses: Arc<InForce>,
     /// Workers that wait for work.
@@ -207,6 +207,7 @@ impl Board {
         let mut inner = self.inner.lock();
         let Some(known) = inner.known.get_mut(&key) else { return };
         known.open = Some(open.clone());
+        inner.paused.remove(&key);
         inner.backlog.opened(key, ready);
         self.hand_out(&mut inner);
     }

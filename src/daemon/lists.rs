@@ -10,6 +10,7 @@ use std::time::Duration;
 use globset::{Glob, GlobMatcher};
 
 use crate::mail::{Priority, ReversePath};
+use crate::schedule::Windows;
 
 /// All of them, in the order of the file.
 #[derive(Clone, Default, Debug)]
@@ -28,6 +29,8 @@ pub struct ListSettings {
     pub relays: Option<Arc<[String]>>,
     /// Workers that its messages may have at a time.
     pub max_workers: Option<NonZero<usize>>,
+    /// When its messages may be sent.
+    pub deliver: Option<Arc<Windows>>,
     /// So long after it may first be sent, a message is too late to be useful.
     pub not_after: Option<Duration>,
 }
@@ -63,6 +66,7 @@ impl ListSettings {
             packet_size: None,
             sender: None,
             relays: None,
+            deliver: None,
             max_workers: None,
             not_after: None,
         }
@@ -82,6 +86,11 @@ impl Lists {
     /// How many workers messages of that list may have at a time; `None`: all.
     pub fn max_workers(&self, list: &str) -> Option<NonZero<usize>> {
         self.of(list)?.max_workers
+    }
+
+    /// When its messages may be sent; `None`: always.
+    pub fn deliver(&self, list: &str) -> Option<Arc<Windows>> {
+        self.of(list)?.deliver.clone()
     }
 
     /// The only relays that its mail is handed to; `None`: all.

@@ -189,6 +189,8 @@ impl Shared {
         let still = self.pauses.hold_still();
         current.relays.pause(&self.pauses.in_force().relays());
         *self.current.write() = Arc::new(current);
+        // What waits for a window may have another one now.
+        self.board.pauses_changed(&self.pauses.in_force());
         drop(still);
         self.publish();
         self.board.wake();

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::deliver::{Connection, Trouble};
-use crate::mail::{Body, Level, Outcome, PacketName, Priority, Reply};
-use crate::schedule::Key;
+use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
+use crate::schedule::{Key, Windows};
 use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
 
@@ -53,6 +53,8 @@ pub struct Worker {
     pub(super) connection: Option<Open>,
     /// The only relays for the list that is worked on.
     only: Option<Arc<[String]>>,
+    /// When that list's messages may be sent.
+    windows: Option<Arc<Windows>>,
     /// Kept from transaction to transaction for its memory.
     pub(super) outcomes: Vec<Outcome>,
     /// Where its message stands.
@@ -87,6 +89,8 @@ pub(super) enum End {
     Relay,
     /// It is paused, by one of these.
     Paused(Arc<InForce>),
+    /// Its list's window has closed; the next one opens then.
+    Closed(Epoch),
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
     Stopped,
@@ -102,7 +106,7 @@ impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
         let current = shared.current();
         let (connection, outcomes, level) = (None, Vec::new(), Level::LAST);
-        Worker { index, shared, current, connection, only: None, outcomes, level }
+        Worker { index, shared, current, connection, only: None, windows: None, outcomes, level }
     }
 
     /// Works until it is told to stop, or until the configuration has fewer workers.
@@ -258,7 +262,13 @@ impl Worker {
             self.shared.board.lay_down(key, &pauses);
             return None;
         }
-        self.only = self.current.settings.lists.relays(assignment.name.id.list());
+        let lists = &self.current.settings.lists;
+        self.only = lists.relays(assignment.name.id.list());
+        self.windows = lists.deliver(assignment.name.id.list());
+        if let Some(opens) = self.opens_later() {
+            self.shared.board.close(key, opens);
+            return None;
+        }
         if let Err(until) = self.connect() {
             if self.only.is_some() {
                 // Messages of other lists have other relays.
@@ -301,6 +311,7 @@ impl Worker {
             End::Relay | End::Reloaded => self.give_back(key, &message, packet),
             End::Hold(why) => self.hold(key, &message, &why),
             End::Paused(pauses) => self.shared.board.lay_down(key, &pauses),
+            End::Closed(opens) => self.shared.board.close(key, opens),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
             End::Stopped => {}
@@ -547,6 +558,10 @@ impl Worker {
             info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
             return Err(End::Paused(pauses));
         }
+        if let Some(opens) = self.opens_later() {
+            info!(message_id = %message.folder.id(), %opens, "the list's window has closed: the rest waits for the next one");
+            return Err(End::Closed(opens));
+        }
         if let Some(why) = message.is_late(clock::epoch()) {
             return Err(End::Hold(why));
         }
@@ -575,6 +590,13 @@ impl Worker {
                 Err(End::Yield(to))
             }
         }
+    }
+
+    /// When the list's next window opens, if none is open now.
+    fn opens_later(&self) -> Option<Epoch> {
+        let now = clock::epoch();
+        let windows = self.windows.as_ref().filter(|windows| !windows.is_open(now))?;
+        Some(windows.next_opening(now))
     }
 
     /// The pauses in force, if one of them stops such a message.

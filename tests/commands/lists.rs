@@ -52,6 +52,7 @@ fn explain_says_what_holds_for_a_list_and_which_line_says_so() {
          packet_size = 2  # c.toml:15\n\
          sender = \"<bounces@my.dom>\"  # c.toml:16\n\
          relay = \"smtp://bulk.example.org:2525\"  # c.toml:17\n\
+         # deliver: at any time  # default\n\
          max_workers = 3  # c.toml:18\n\
          not_after = \"7d\"  # c.toml:19\n"
     );
@@ -63,6 +64,7 @@ fn explain_says_what_holds_for_a_list_and_which_line_says_so() {
          packet_size = 1000  # inject.packet_size, default\n\
          # sender: <list>-owner@<domain>  # default\n\
          # relay: any  # default\n\
+         # deliver: at any time  # default\n\
          # max_workers: all  # default\n\
          # not_after: never too late  # default\n"
     );

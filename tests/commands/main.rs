@@ -18,3 +18,4 @@ mod requeue;
 mod reschedule;
 mod run;
 mod show;
+mod windows;

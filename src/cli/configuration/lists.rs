@@ -9,6 +9,7 @@ use super::keys::{DURATION, KEYS, Text, duration, not_zero, one, parsed, quoted,
 use super::{Loaded, Loader, Source, text_of, unknown};
 use crate::daemon::lists::{ListSettings, Pattern};
 use crate::render::head;
+use crate::schedule::Windows;
 
 /// A key of `[lists.…]`.
 struct ListKey {
@@ -69,11 +70,21 @@ const LIST_KEYS: &[ListKey] = &[
             list.relays = Some(names.into());
             Ok(())
         },
-        show: |list| {
-            let names: Vec<String> = list.relays.as_ref()?.iter().map(quoted).collect();
-            Some(if names.len() == 1 { names[0].clone() } else { format!("[{}]", names.join(", ")) })
-        },
+        show: |list| Some(one_or_several(list.relays.as_ref()?.iter().map(quoted).collect())),
         otherwise: Otherwise::Words("any"),
+    },
+    ListKey {
+        name: "deliver",
+        set: |list, text| {
+            let windows = match text {
+                Text::One(text) => Windows::parse([text.as_str()]),
+                Text::List(texts) => Windows::parse(texts.iter().map(String::as_str)),
+            };
+            list.deliver = Some(windows?.into());
+            Ok(())
+        },
+        show: |list| Some(one_or_several(list.deliver.as_ref()?.texts().map(quoted).collect())),
+        otherwise: Otherwise::Words("at any time"),
     },
     ListKey {
         name: "max_workers",
@@ -94,6 +105,10 @@ const LIST_KEYS: &[ListKey] = &[
         otherwise: Otherwise::Words("never too late"),
     },
 ];
+
+fn one_or_several(mut values: Vec<String>) -> String {
+    if values.len() == 1 { values.remove(0) } else { format!("[{}]", values.join(", ")) }
+}
 
 /// Where a table and its keys stand.
 #[derive(Debug)]

@@ -183,7 +183,15 @@ impl Inject {
             (None, None) => ReversePath::Address(owner(&self.list).map_err(refuse)?),
         };
         let at = self.at.as_deref().map(|text| when::parse(text, now));
-        let not_before = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
+        let at = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
+        let not_before = match of_list.and_then(|list| list.deliver.as_ref()) {
+            // A time that was asked for goes before a point, and not before a window: nothing is sent outside of those.
+            Some(windows) if at.is_none() || windows.close() => {
+                let begin = at.map_or(now, |at| at.max(now));
+                Some(windows.next_opening(begin)).filter(|&opens| opens > now)
+            }
+            _ => at,
+        };
         let begin = not_before.map_or(now, |at| at.max(now));
         let not_after = match &self.not_after {
             Some(text) => {

@@ -1,4 +1,4 @@
-//! Messages that are paused: known, asleep, and woken when the pauses change.
+//! Messages that are paused, or outside their list's windows: known, asleep, and woken when pauses or settings change.
 
 use std::sync::Arc;
 
@@ -30,7 +30,16 @@ impl Board {
         }
     }
 
-    /// Other pauses are in force: messages that none of them stops may be sent.
+    /// The worker that was assigned a packet of the message can't send it before its list's next window opens.
+    pub fn close(&self, key: Key, opens: Epoch) {
+        self.put_off(key, opens);
+        let mut inner = self.inner.lock();
+        if inner.known.contains_key(&key) {
+            inner.paused.insert(key);
+        }
+    }
+
+    /// Other pauses are in force, or other settings: messages that none of them stops may be sent.
     pub fn pauses_changed(&self, pauses: &Arc<InForce>) {
         let mut inner = self.inner.lock();
         inner.pauses = pauses.clone();
