@@ -8,7 +8,7 @@
 //!
 //! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
 //! - [`board`]: the backlog behind its lock, for all threads.
-//! - [`worker`] and [`transaction`]: what a worker does, top to bottom.
+//! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
@@ -21,6 +21,7 @@
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
 
 mod board;
+mod boundary;
 pub mod clock;
 mod ending;
 pub mod events;
