@@ -16,8 +16,9 @@ use sympa_dist::spool::Spool;
 use sympa_dist::spool::check::{self, Knowledge};
 use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::failures::Failure;
-use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming, SchedulerName};
+use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming, PauseName, SchedulerName};
 use sympa_dist::spool::note::Note;
+use sympa_dist::spool::pause::Pause;
 use sympa_dist::spool::reports::Reported;
 use sympa_dist::spool::running::Scheduler;
 
@@ -111,6 +112,12 @@ fn samples() -> Vec<Sample> {
         let name = name::<SchedulerName>(&text);
         assert_eq!((name.host, name.pid), (running.host, running.pid));
         samples.push(Sample { path, kind: "<host>.<process id>".into(), file: None });
+    }
+    for text in names(&root.join("paused")) {
+        let path = root.join("paused").join(&text);
+        name::<PauseName>(&text);
+        serde_json::from_str::<Pause>(&fs::read_to_string(&path).unwrap()).unwrap();
+        samples.push(Sample { path, kind: "pause".into(), file: None });
     }
     samples
 }

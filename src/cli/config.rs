@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{CliError, Exit, Global};
+use crate::mail::message_id;
 
 /// Checks or shows the configuration
 #[derive(Args, Debug)]
@@ -19,6 +20,12 @@ enum What {
     Check,
     /// Shows the settings in force as a configuration file, each with where it comes from
     Show,
+    /// Shows what holds for a list, and which line says so
+    Explain {
+        /// The list's address
+        #[arg(value_name = "LIST")]
+        list: String,
+    },
 }
 
 impl Config {
@@ -36,6 +43,10 @@ impl Config {
                 }
             }
             What::Show => write!(stdout, "{}", loaded.show())?,
+            What::Explain { list } => {
+                message_id::check_list(&list).map_err(|why| CliError::Usage(format!("{list:?}: {why}")))?;
+                write!(stdout, "{}", loaded.explain(&list))?;
+            }
         }
         Ok(Exit::Done)
     }

@@ -19,10 +19,13 @@ mod hold;
 mod inject;
 mod log;
 mod moving;
+mod pause;
 mod queue;
 mod release;
 mod report;
 mod requeue;
+mod reschedule;
+mod resume;
 mod run;
 mod selection;
 mod show;
@@ -72,9 +75,12 @@ pub enum Command {
     Show(show::Show),
     Check(check::Check),
     Requeue(requeue::Requeue),
+    Reschedule(reschedule::Reschedule),
     Hold(hold::Hold),
     Release(release::Release),
     Cancel(cancel::Cancel),
+    Pause(pause::PauseCommand),
+    Resume(resume::Resume),
     Bad(bad::Bad),
     Demo(demo::Demo),
     Config(config::Config),
@@ -143,9 +149,12 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Show(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
+        Command::Reschedule(command) => command.run(&global),
         Command::Hold(command) => command.run(&global),
         Command::Release(command) => command.run(&global),
         Command::Cancel(command) => command.run(&global),
+        Command::Pause(command) => command.run(&global),
+        Command::Resume(command) => command.run(&global),
         Command::Bad(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),

@@ -5,12 +5,13 @@ use std::io::Write;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::report::{Row, age, local_time, printable};
+use super::report::{PauseRow, Row, age, local_time, printable};
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
 use crate::mail::Priority;
 use crate::spool::census::{self, Census, Message};
 use crate::spool::layout::MessageName;
+use crate::spool::pause::{self, Paused};
 use crate::spool::running::{self, Scheduler};
 
 /// Shows what waits, and how far it is
@@ -25,6 +26,9 @@ pub struct Queue {
     /// The relays of the schedulers that run, instead of messages
     #[arg(long, conflicts_with_all = ["recipients", "list", "priority"])]
     relays: bool,
+    /// What is paused, instead of messages
+    #[arg(long, conflicts_with_all = ["relays", "recipients", "list", "priority"])]
+    pauses: bool,
     /// Only this list's messages
     #[arg(long, value_name = "ADDRESS")]
     list: Option<String>,
@@ -41,6 +45,10 @@ impl Queue {
         if self.relays {
             return self.print_relays(&schedulers);
         }
+        let pauses = pause::list(&spool, now)?;
+        if self.pauses {
+            return self.print_pauses(&pauses);
+        }
         let Census { mut messages, mut damaged } = census::take(&spool)?;
         let is_wanted = |at: Priority, name: &MessageName| {
             self.priority.is_none_or(|priority| at == priority)
@@ -52,7 +60,7 @@ impl Queue {
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
         if self.json {
             for message in &messages {
-                let mut row = Row::of(message, now);
+                let mut row = Row::of(message, now).with_pauses(message, &pauses);
                 if self.recipients {
                     row.recipients = Some(show::recipients(&spool, message)?);
                 }
@@ -60,7 +68,10 @@ impl Queue {
                 writeln!(stdout)?;
             }
         } else {
-            print(&mut stdout, &messages, now.0)?;
+            print(&mut stdout, &messages, &pauses, now.0)?;
+            for paused in &pauses {
+                writeln!(stdout, "-- {}", PauseRow::of(paused))?;
+            }
             if !messages.is_empty() {
                 print_troubles(&mut stdout, &schedulers)?;
             }
@@ -70,6 +81,19 @@ impl Queue {
             say(&format!("{name} at {priority} is not shown: {error}"));
         }
         Ok(if damaged.is_empty() { Exit::Done } else { Exit::Findings })
+    }
+
+    fn print_pauses(&self, pauses: &[Paused]) -> Result<Exit, CliError> {
+        let mut stdout = std::io::stdout().lock();
+        for row in pauses.iter().map(PauseRow::of) {
+            if self.json {
+                serde_json::to_writer(&mut stdout, &row).map_err(std::io::Error::from)?;
+                writeln!(stdout)?;
+            } else {
+                writeln!(stdout, "{row}")?;
+            }
+        }
+        Ok(if pauses.is_empty() { Exit::Findings } else { Exit::Done })
     }
 
     fn print_relays(&self, schedulers: &[Scheduler]) -> Result<Exit, CliError> {
@@ -117,8 +141,9 @@ fn told(relay: &running::Relay) -> String {
     format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try))
 }
 
-fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Result<()> {
-    let rows: Vec<Row> = messages.iter().map(|message| Row::of(message, crate::mail::Epoch(now))).collect();
+fn print(out: &mut impl Write, messages: &[Message], pauses: &[Paused], now: u64) -> std::io::Result<()> {
+    let row = |message: &Message| Row::of(message, crate::mail::Epoch(now)).with_pauses(message, pauses);
+    let rows: Vec<Row> = messages.iter().map(row).collect();
     if rows.is_empty() {
         return writeln!(out, "Mail queue is empty");
     }
@@ -144,6 +169,7 @@ fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Resul
         if let Some(at) = row.not_before.filter(|&at| at > now) {
             said.push(format!("not before {}", local_time(at)));
         }
+        said.extend(row.not_after.map(|at| format!("not after {}", local_time(at))));
         if let Some(note) = &row.held {
             said.push(format!(
                 "held by {} since {}: {}",
@@ -152,6 +178,7 @@ fn print(out: &mut impl Write, messages: &[Message], now: u64) -> std::io::Resul
                 printable(&note.why)
             ));
         }
+        said.extend(row.paused.as_ref().map(ToString::to_string));
         writeln!(out, "        {}", said.join("; "))?;
     }
     writeln!(out, "\n{}\n", depth(&rows, now))?;

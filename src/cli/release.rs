@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::selection::Selection;
 use super::{CliError, Exit, Global, moving};
+use crate::daemon::{clock, late};
 use crate::mail::Priority;
-use crate::spool::moves;
 
 /// Lets held messages go
 #[derive(Args, Debug)]
@@ -28,6 +28,7 @@ impl Release {
         let settings = global.load()?.settings;
         let spool = global.open_spool()?;
         let ids = self.messages.of(&spool)?;
-        moving::each(&spool, &ids, self.dry_run, |id| moves::release(&spool, id, self.to, settings.inject.priority))
+        let now = clock::epoch();
+        moving::each(&spool, &ids, self.dry_run, |id| late::release(&spool, id, self.to, settings.inject.priority, now))
     }
 }

@@ -1,11 +1,14 @@
 //! A message's figures, as `queue` and `show` give them to people and machines.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::mail::{Epoch, MessageId};
 use crate::render::head::{self, SpoolHead};
 use crate::spool::census::{Message, State};
 use crate::spool::note::Note;
+use crate::spool::pause::{Pause, Paused};
 
 /// One line of `queue --json`. The names that `postqueue -j` has as well mean the same; readers pass over members they
 /// don't know.
@@ -35,11 +38,48 @@ pub struct Row {
     pub failed: u64,
     /// Unix seconds; none: at once.
     pub not_before: Option<u64>,
+    /// Then it is too late: what is left is held. Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<u64>,
     /// When the first deferred recipients are due, unix seconds.
     pub next_try: Option<u64>,
     pub workers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Note>,
+    /// The pause that stops it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseRow>,
+}
+
+/// A pause.
+#[derive(Clone, Serialize, Debug)]
+pub struct PauseRow {
+    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL, with `%` for what a name can't have.
+    pub what: String,
+    /// `null`: its file can't be read.
+    #[serde(flatten)]
+    pub pause: Option<Pause>,
+    #[serde(skip)]
+    told: String,
+}
+
+impl PauseRow {
+    pub fn of(paused: &Paused) -> PauseRow {
+        let (what, told) = (paused.name.to_string(), super::pause::told(&paused.name));
+        PauseRow { what, told, pause: paused.pause.clone() }
+    }
+}
+
+impl fmt::Display for PauseRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = printable(&self.told);
+        let Some(Pause { since, by, why, until }) = &self.pause else {
+            return write!(f, "{what} is paused; its file can't be read");
+        };
+        let until = until.map_or("until it is resumed".into(), |until| format!("until {}", local_time(until)));
+        let (by, since, why) = (printable(by), local_time(*since), printable(why));
+        write!(f, "{what} is paused by {by} since {since}, {until}: {why}")
+    }
 }
 
 /// As in `postqueue -j`.
@@ -79,10 +119,19 @@ impl Row {
             deferred,
             failed: message.failed,
             not_before: message.name.not_before().map(|at| at.0),
+            not_after: head.not_after.map(|at| at.0),
             next_try: message.next_try().map(|at| at.0),
             workers: message.workers(now),
             held: message.held.clone(),
+            paused: None,
         }
+    }
+
+    /// The same, with the pause that stops it.
+    pub fn with_pauses(self, message: &Message, pauses: &[Paused]) -> Row {
+        let level = message.priority.level();
+        let stops = |paused: &&Paused| level.is_some_and(|level| paused.stops(message.name.id.list(), level));
+        Row { paused: pauses.iter().find(stops).map(PauseRow::of), ..self }
     }
 
     /// mailq's mark behind the id.

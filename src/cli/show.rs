@@ -15,7 +15,7 @@ use crate::spool::disk::unless_gone;
 use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
 use crate::spool::layout::FileName;
-use crate::spool::{Spool, progress};
+use crate::spool::{Spool, pause, progress};
 
 /// Shows one message, packet by packet
 #[derive(Args, Debug)]
@@ -72,7 +72,7 @@ impl Show {
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
         let shown = Shown {
-            row: Row::of(&message, now),
+            row: Row::of(&message, now).with_pauses(&message, &pause::list(&spool, now)?),
             packets: message
                 .packets
                 .iter()
@@ -114,6 +114,9 @@ impl Shown {
         if let Some(at) = row.not_before {
             writeln!(out, "  not before  {}", local_time(at))?;
         }
+        if let Some(at) = row.not_after {
+            writeln!(out, "  not after   {}", local_time(at))?;
+        }
         if let Some(note) = &row.held {
             writeln!(
                 out,
@@ -123,6 +126,9 @@ impl Shown {
                 note.from,
                 printable(&note.why)
             )?;
+        }
+        if let Some(paused) = &row.paused {
+            writeln!(out, "  paused      {paused}")?;
         }
         let (done, total) = (row.recipients_done, row.recipients_total);
         writeln!(out, "  recipients  {done} of {total} done, {} deferred, {} failed", row.deferred, row.failed)?;

@@ -3,7 +3,9 @@
 //! The lock is held for a decision (well under a microsecond with a million messages) and never across a file, a socket
 //! or a log line. Decisions themselves are [`crate::schedule`]'s; this adds the names, the waiting and the waking.
 
-use std::collections::{HashMap, VecDeque};
+mod paused;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use crate::spool::layout::MessageName;
 
 use super::clock;
 use super::message::OpenMessage;
+use super::pauses::InForce;
 
 /// See the module.
 pub struct Board {
@@ -29,6 +32,9 @@ struct Inner {
     backlog: Backlog,
     keys: HashMap<Arc<MessageName>, Key>,
     known: HashMap<Key, Known>,
+    /// Those that sleep since they are paused, or outside their list's windows.
+    paused: HashSet<Key>,
+    pauses: Arc<InForce>,
     /// Workers that wait for work.
     idle: usize,
     /// Packets reserved for them, which they have not fetched yet: at most one each.
@@ -93,7 +99,9 @@ pub enum Decision {
 impl Board {
     pub fn new() -> Board {
         let (backlog, keys, known) = (Backlog::new(), HashMap::new(), HashMap::new());
-        let inner = Inner { backlog, keys, known, idle: 0, handed: VecDeque::new(), wakes: 0, stopping: false };
+        let (paused, pauses) = (HashSet::new(), Arc::default());
+        let (handed, idle, wakes) = (VecDeque::new(), 0, 0);
+        let inner = Inner { backlog, keys, known, paused, pauses, idle, handed, wakes, stopping: false };
         Board { inner: Mutex::new(inner), work: Condvar::new(), relief: Condvar::new() }
     }
 
@@ -108,14 +116,20 @@ impl Board {
             }
             let from = std::mem::replace(&mut known.level, level);
             inner.backlog.requeued(key, level);
+            inner.look_again(key);
             self.hand_out(&mut inner);
             return Found::From(from);
         }
-        let due = name.not_before().filter(|&due| Moment::from(due) > seen);
+        let is_paused = inner.pauses.stops(name.id.list(), level);
+        let due = if is_paused { Some(paused::FOREVER) } else { name.not_before() };
+        let due = due.filter(|&due| Moment::from(due) > seen);
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen });
         let name = Arc::new(name);
         inner.keys.insert(name.clone(), key);
         inner.known.insert(key, Known { name, level, open: None, seen_again: false });
+        if is_paused {
+            inner.paused.insert(key);
+        }
         match due {
             None => self.hand_out(&mut inner),
             // All, since each worker that waits has to wait for the new time.
@@ -193,6 +207,7 @@ impl Board {
         let mut inner = self.inner.lock();
         let Some(known) = inner.known.get_mut(&key) else { return };
         known.open = Some(open.clone());
+        inner.paused.remove(&key);
         inner.backlog.opened(key, ready);
         self.hand_out(&mut inner);
     }
@@ -205,6 +220,7 @@ impl Board {
         {
             known.level = level;
             inner.backlog.requeued(key, level);
+            inner.look_again(key);
             return true;
         }
         false
@@ -330,6 +346,7 @@ impl Inner {
     fn forget(&mut self, key: Key) {
         if let Some(known) = self.known.remove(&key) {
             self.keys.remove(&known.name);
+            self.paused.remove(&key);
             self.backlog.gone(key);
         }
     }

@@ -20,6 +20,8 @@ pub struct OpenMessage {
     pub sender: ReversePath,
     /// When it came: what retries expire by.
     pub arrival: Epoch,
+    /// Then it is too late.
+    pub not_after: Option<Epoch>,
     /// A worker has held it. Whoever comes to the same end later must not hold it again: it may have been released.
     pub held: AtomicBool,
     deck: Mutex<Deck>,
@@ -81,8 +83,8 @@ impl OpenMessage {
             }
             message => message?,
         };
-        let (sender, body) = match read_head(folder.id(), &message) {
-            Ok((sender, rest)) => (sender, render::wire::encode(rest)),
+        let (sender, not_after, body) = match read_head(folder.id(), &message) {
+            Ok((sender, not_after, rest)) => (sender, not_after, render::wire::encode(rest)),
             Err(why) => return Err(Unopened::Bad { folder: Box::new(folder), why }),
         };
         let is_due = |packet: &PacketName| packet.due().is_none_or(|due| due <= now);
@@ -93,6 +95,7 @@ impl OpenMessage {
             // the doubt.
             arrival: folder.id().arrival().max(modified),
             folder,
+            not_after,
             held: AtomicBool::new(false),
             deck: Mutex::new(Deck { waiting, taken: HashSet::new(), preempted: HashMap::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
@@ -165,8 +168,8 @@ impl OpenMessage {
     }
 }
 
-/// The envelope sender, and the message without the spool's own lines.
-fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, &'m [u8]), String> {
+/// The envelope sender, when it is too late, and the message without the spool's own lines.
+fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, Option<Epoch>, &'m [u8]), String> {
     if message.is_empty() {
         return Err("the message file is empty".into());
     }
@@ -179,5 +182,5 @@ fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, &'m 
             ReversePath::Address(owner.map_err(|error| format!("{local}-owner@{domain} is no sender: {error}"))?)
         }
     };
-    Ok((sender, rest))
+    Ok((sender, head.not_after, rest))
 }

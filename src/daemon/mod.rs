@@ -8,21 +8,28 @@
 //!
 //! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
 //! - [`board`]: the backlog behind its lock, for all threads.
-//! - [`worker`] and [`transaction`]: what a worker does, top to bottom.
+//! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
+//! - [`pauses`]: what is paused.
+//! - [`late`]: messages that are too late to be useful.
+//! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
 
 mod board;
+mod boundary;
 pub mod clock;
 mod ending;
 pub mod events;
+pub mod late;
+pub mod lists;
 pub mod live;
 mod message;
+mod pauses;
 mod possession;
 mod relays;
 mod reporting;

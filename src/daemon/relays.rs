@@ -10,6 +10,7 @@
 //!
 //! Nothing here is on disk: a restart begins with closed breakers and wide windows, and learns again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Relays {
 
 struct State {
     breaker: Breaker,
+    /// By an operator.
+    paused: bool,
     connections: usize,
     window: f64,
     /// As wide as the window gets.
@@ -123,6 +126,7 @@ impl Relays {
             let widest = limits.max_connections.map_or(workers, |most| most.get().min(workers)).max(1) as f64;
             State {
                 breaker: Breaker::Closed,
+                paused: false,
                 connections: 0,
                 window: widest,
                 widest,
@@ -147,14 +151,26 @@ impl Relays {
         &self.relays[index].1
     }
 
+    /// Those of these names are not used, until this is called without them. Connections end at their next boundary.
+    pub fn pause(&self, names: &HashSet<&str>) {
+        for ((relay, _), state) in self.relays.iter().zip(self.states.lock().iter_mut()) {
+            state.paused = names.contains(relay.name());
+        }
+    }
+
     /// The relay to connect to: one that it is time to probe, else, of those that are in use, the first, or by weight the one
     /// with the fewest connections for its share. Whoever gets one says how it went, with [`Relays::works`] or
     /// [`Relays::fails`], or nothing, if it came to no answer.
-    pub fn pick(self: &Arc<Relays>, now: Instant) -> Pick {
+    ///
+    /// `only`: none but those of these names.
+    pub fn pick(self: &Arc<Relays>, only: Option<&[String]>, now: Instant) -> Pick {
         let mut states = self.states.lock();
         let mut soonest = now + self.breaker.longest_pause;
         let mut best: Option<(f64, usize)> = None;
         for (index, state) in states.iter_mut().enumerate() {
+            if state.paused || !self.is_among(index, only) {
+                continue;
+            }
             match &state.breaker {
                 Breaker::Open(outage) if outage.until <= now => {
                     state.breaker = Breaker::HalfOpen(outage.clone());
@@ -182,20 +198,27 @@ impl Relays {
         }
     }
 
+    /// Whether that relay is one of these names.
+    pub fn is_among(&self, index: usize, only: Option<&[String]>) -> bool {
+        only.is_none_or(|only| only.iter().any(|name| name == self.get(index).name()))
+    }
+
     fn slot(self: &Arc<Relays>, state: &mut State, index: usize, probes: bool) -> Pick {
         state.connections += 1;
         Pick::Use(Slot { relays: self.clone(), index, probes })
     }
 
     /// Whether a transaction of so many recipients may begin now on one of this relay's connections.
-    pub fn admit(&self, index: usize, recipients: usize, now: Instant) -> Admission {
+    pub fn admit(&self, index: usize, only: Option<&[String]>, recipients: usize, now: Instant) -> Admission {
         let mut states = self.states.lock();
-        let better = |state: &State| match &state.breaker {
+        let better = |(index, state): (usize, &State)| match &state.breaker {
+            _ if state.paused || !self.is_among(index, only) => false,
             Breaker::Closed => true,
             Breaker::Open(outage) => outage.until <= now,
             Breaker::HalfOpen(_) => false,
         };
-        if states[index].connections > states[index].allowed() || !self.spread && states[..index].iter().any(better) {
+        let is_one_too_many = states[index].connections > states[index].allowed();
+        if states[index].paused || is_one_too_many || !self.spread && states[..index].iter().enumerate().any(better) {
             return Admission::Leave;
         }
         let state = &mut states[index];
@@ -413,17 +436,17 @@ mod tests {
     fn a_relay_that_is_down_is_passed_over_and_then_probed_by_one_worker() {
         let relays = relays(&[Limits::default(); 2], 8);
         let start = Instant::now();
-        let pick = |at| used(relays.pick(at)).map(|slot| slot.index());
+        let pick = |at| used(relays.pick(None, at)).map(|slot| slot.index());
         assert_eq!(pick(start), Some(0));
         assert!(relays.fails(0, start, "gone").is_some(), "news");
         assert!(relays.fails(0, start, "gone").is_none(), "no news");
-        let second = used(relays.pick(start)).unwrap();
-        assert_eq!((second.index(), relays.admit(1, 50, start)), (1, Admission::Go));
-        assert_eq!(relays.admit(1, 50, start + LONGEST), Admission::Leave, "the first is to be probed");
+        let second = used(relays.pick(None, start)).unwrap();
+        assert_eq!((second.index(), relays.admit(1, None, 50, start)), (1, Admission::Go));
+        assert_eq!(relays.admit(1, None, 50, start + LONGEST), Admission::Leave, "the first is to be probed");
         assert!(relays.fails(1, start, "gone").is_some());
         assert_eq!(pick(start), None);
         let later = start + LONGEST;
-        let probes = [used(relays.pick(later)).unwrap(), used(relays.pick(later)).unwrap()];
+        let probes = [used(relays.pick(None, later)).unwrap(), used(relays.pick(None, later)).unwrap()];
         assert_eq!(probes.each_ref().map(Slot::index), [0, 1]);
         assert_eq!(pick(later), None, "both are being probed");
         assert!(relays.works(0));
@@ -436,13 +459,13 @@ mod tests {
         let start = Instant::now();
         assert!(relays.fails(0, start, "gone").is_some());
         let later = start + LONGEST;
-        let probe = used(relays.pick(later)).unwrap();
-        assert!(used(relays.pick(later)).is_none(), "it is being probed");
+        let probe = used(relays.pick(None, later)).unwrap();
+        assert!(used(relays.pick(None, later)).is_none(), "it is being probed");
         drop(probe);
-        let probe = used(relays.pick(later)).expect("the next probe");
+        let probe = used(relays.pick(None, later)).expect("the next probe");
         assert!(relays.fails(0, later, "gone").is_none(), "no news");
         drop(probe);
-        assert!(used(relays.pick(later)).is_none(), "what was said of a probe holds");
+        assert!(used(relays.pick(None, later)).is_none(), "what was said of a probe holds");
     }
 
     #[test]
@@ -452,7 +475,7 @@ mod tests {
         let now = Instant::now();
         let slots: Vec<usize> = (0..8)
             .map(|_| {
-                let slot = used(relays.pick(now)).unwrap();
+                let slot = used(relays.pick(None, now)).unwrap();
                 let index = slot.index();
                 // As if the worker kept it.
                 std::mem::forget(slot);
@@ -467,41 +490,41 @@ mod tests {
         let one = Limits { max_connections: NonZero::new(1), ..Limits::default() };
         let relays = relays(&[one, Limits::default()], 8);
         let now = Instant::now();
-        let slot = used(relays.pick(now)).unwrap();
-        assert!(used(relays.pick(now)).is_none());
+        let slot = used(relays.pick(None, now)).unwrap();
+        assert!(used(relays.pick(None, now)).is_none());
         drop(slot);
-        assert_eq!(used(relays.pick(now)).map(|slot| slot.index()), Some(0));
+        assert_eq!(used(relays.pick(None, now)).map(|slot| slot.index()), Some(0));
     }
 
     #[test]
     fn rates_space_transactions_out() {
         let limits = Limits { max_transaction_rate: Some(10.0), max_recipient_rate: Some(100.0), ..Limits::default() };
         let relays = relays(&[limits], 8);
-        let _slot = used(relays.pick(Instant::now())).unwrap();
+        let _slot = used(relays.pick(None, Instant::now())).unwrap();
         let start = Instant::now();
-        assert_eq!(relays.admit(0, 1, start), Admission::Go);
+        assert_eq!(relays.admit(0, None, 1, start), Admission::Go);
         let next = start + Duration::from_millis(100);
-        assert_eq!(relays.admit(0, 1, start), Admission::Wait(next));
-        assert_eq!(relays.admit(0, 50, next), Admission::Go);
-        assert_eq!(relays.admit(0, 1, next), Admission::Wait(next + Duration::from_millis(500)), "50 recipients");
+        assert_eq!(relays.admit(0, None, 1, start), Admission::Wait(next));
+        assert_eq!(relays.admit(0, None, 50, next), Admission::Go);
+        assert_eq!(relays.admit(0, None, 1, next), Admission::Wait(next + Duration::from_millis(500)), "50 recipients");
     }
 
     #[test]
     fn a_relay_that_asks_for_less_gets_less_and_with_success_more_again() {
         let relays = relays(&[Limits::default()], 8);
         let mut now = Instant::now();
-        let slots: Vec<Slot> = (0..8).map(|_| used(relays.pick(now)).unwrap()).collect();
+        let slots: Vec<Slot> = (0..8).map(|_| used(relays.pick(None, now)).unwrap()).collect();
         assert_eq!(relays.asks_for_less(0, true, now), Some(4), "news");
         assert_eq!(relays.asks_for_less(0, true, now), None, "the answer to what was sent before the cut");
-        assert_eq!(relays.admit(0, 50, now), Admission::Leave);
+        assert_eq!(relays.admit(0, None, 50, now), Admission::Leave);
         drop(slots);
-        let _slot = used(relays.pick(now)).unwrap();
+        let _slot = used(relays.pick(None, now)).unwrap();
         for _ in 0..3 {
             now += BETWEEN_CUTS;
             assert_eq!(relays.asks_for_less(0, true, now), None, "no news");
         }
-        assert!(used(relays.pick(now)).is_none(), "one connection");
-        assert!(matches!(relays.admit(0, 50, now), Admission::Wait(_)), "and a slow one");
+        assert!(used(relays.pick(None, now)).is_none(), "one connection");
+        assert!(matches!(relays.admit(0, None, 50, now), Admission::Wait(_)), "and a slow one");
         let mut widened = 0;
         for _ in 0..100 {
             widened += usize::from(relays.takes_mail(0).wider);

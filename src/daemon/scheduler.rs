@@ -173,6 +173,7 @@ impl Scheduler {
         let settings = self.shared.current();
         let started = Instant::now();
         self.tidy();
+        self.shared.look_for_pauses();
         for priority in Priority::all() {
             self.scan(priority);
         }
@@ -215,7 +216,9 @@ impl Scheduler {
         loop {
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
+            let pause_ends = self.shared.pauses.until_next_end().map_or_else(never, after);
             select! {
+                recv(pause_ends) -> _ => self.shared.look_for_pauses(),
                 recv(control) -> order => match order {
                     Ok(Control::Reload(settings)) => self.reload(*settings),
                     Ok(Control::StopNow) => return Ended::Stopped(self.give_up()),
@@ -225,6 +228,9 @@ impl Scheduler {
                 recv(watched) -> _ => {
                     if let Some(watch) = &self.watch {
                         let hints = watch.take();
+                        if hints.pauses {
+                            self.shared.look_for_pauses();
+                        }
                         self.follow(hints);
                     }
                 }
@@ -236,6 +242,7 @@ impl Scheduler {
                         return Ended::Replaced(self.stop(control), settings);
                     }
                     self.tidy();
+                    self.shared.look_for_pauses();
                     for priority in Priority::all() {
                         self.scan(priority);
                     }

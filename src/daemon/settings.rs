@@ -8,6 +8,8 @@ use crate::deliver::{RelaySettings, RelayUrl};
 use crate::mail::Priority;
 use crate::spool::progress::Sync;
 
+use super::lists::Lists;
+
 /// All of them. The default runs without any file: it hands mail to the MTA on this machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -20,6 +22,7 @@ pub struct Settings {
     pub inject: InjectSettings,
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
+    pub lists: Lists,
     pub log: LogSettings,
 }
 
@@ -123,6 +126,7 @@ impl Default for Settings {
                 min_free_space: 64 * 1024 * 1024,
             },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
+            lists: Lists::default(),
             log: LogSettings { format: None, level: "info".into() },
         }
     }

@@ -20,6 +20,7 @@ use super::clock;
 use super::events::Happening;
 use super::live::Live;
 use super::message::OpenMessage;
+use super::pauses::Pauses;
 use super::relays::Relays;
 use super::settings::Settings;
 use super::transaction::Suspicion;
@@ -29,6 +30,7 @@ pub struct Shared {
     pub spool: Spool,
     pub board: Board,
     pub claims: Box<dyn Claims>,
+    pub pauses: Pauses,
     pub interrupt: Interrupt,
     /// One a worker, for what a second TERM has to say.
     pub in_flight: Vec<Mutex<Option<InFlight>>>,
@@ -113,6 +115,7 @@ impl Shared {
             spool,
             board,
             claims,
+            pauses: Pauses::default(),
             interrupt,
             in_flight,
             uncertain_recipients,
@@ -183,7 +186,12 @@ impl Shared {
     }
 
     pub fn replace(&self, current: Current) {
+        let still = self.pauses.hold_still();
+        current.relays.pause(&self.pauses.in_force().relays());
         *self.current.write() = Arc::new(current);
+        // What waits for a window may have another one now.
+        self.board.pauses_changed(&self.pauses.in_force());
+        drop(still);
         self.publish();
         self.board.wake();
         self.tell(|| Happening::Reloaded);

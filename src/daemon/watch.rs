@@ -1,4 +1,4 @@
-//! inotify on the eleven directories, by notify.
+//! inotify on the eleven directories, and on that of the pauses, by notify.
 //!
 //! What it tells is a hint: names that may have come or gone, or a directory to be listed again. The scan is the truth,
 //! so losing every event costs time and never mail. Events are not queued: names are collected in a set of bounded size,
@@ -25,6 +25,8 @@ pub struct Hints {
     pub names: HashSet<(Priority, OsString)>,
     /// Directories to list again, by [`Priority::index`].
     pub rescan: [bool; Priority::COUNT],
+    /// Pauses may have come or gone.
+    pub pauses: bool,
 }
 
 impl Hints {
@@ -34,6 +36,11 @@ impl Hints {
         } else {
             self.rescan[priority.index()] = true;
         }
+    }
+
+    fn everything(&mut self) {
+        self.rescan = [true; Priority::COUNT];
+        self.pauses = true;
     }
 }
 
@@ -57,24 +64,29 @@ impl Watch {
         let roots: Vec<_> = Priority::all()
             .map(|priority| (spool.path().join(layout::DISTRIBUTE).join(priority.dir_name()), priority))
             .collect();
-        let (told, known) = (hints.clone(), roots.clone());
+        let paused = spool.path().join(layout::PAUSED);
+        let (told, known, pauses) = (hints.clone(), roots.clone(), paused.clone());
         let on_event = move |event: notify::Result<notify::Event>| {
             let mut hints = told.lock();
             match event {
-                Ok(event) if event.need_rescan() => hints.rescan = [true; Priority::COUNT],
+                Ok(event) if event.need_rescan() => hints.everything(),
                 // Opening a directory to list it is an event, too.
                 Ok(event) if !is_arrival_or_departure(&event.kind) => return,
                 Ok(event) => {
                     for path in event.paths {
+                        if path.starts_with(&pauses) {
+                            hints.pauses = true;
+                            continue;
+                        }
                         let place = path.parent().and_then(|dir| known.iter().find(|(root, _)| root == dir));
                         match (place, path.file_name()) {
                             (Some((_, priority)), Some(name)) => hints.note(*priority, name.to_owned()),
                             // A watched directory itself: removed, or renamed.
-                            _ => hints.rescan = [true; Priority::COUNT],
+                            _ => hints.everything(),
                         }
                     }
                 }
-                Err(_) => hints.rescan = [true; Priority::COUNT],
+                Err(_) => hints.everything(),
             }
             drop(hints);
             // Full: the scheduler thread has not yet looked, and will see this as well.
@@ -82,7 +94,7 @@ impl Watch {
         };
         let fail = |path: &std::path::Path, source| WatchError { path: path.display().to_string(), source };
         let mut watcher = notify::recommended_watcher(on_event).map_err(|error| fail(spool.path(), error))?;
-        for (root, _) in &roots {
+        for root in roots.iter().map(|(root, _)| root).chain([&paused]) {
             watcher.watch(root, RecursiveMode::NonRecursive).map_err(|error| fail(root, error))?;
         }
         Ok(Watch { hints, _watcher: watcher })

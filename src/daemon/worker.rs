@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::deliver::{Connection, Trouble};
-use crate::mail::{Body, Level, Outcome, PacketName, Priority, Reply};
-use crate::schedule::Key;
+use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
+use crate::schedule::{Key, Windows};
 use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
 
-use super::board::{Assignment, Decision, Next};
+use super::board::{Assignment, Next};
 use super::clock;
 use super::events::Happening;
 use super::message::{NoBody, OpenMessage, Unopened};
+use super::pauses::InForce;
 use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
 use super::shared::{Current, Shared};
-use super::telling::text;
 use super::transaction::Suspected;
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
@@ -38,6 +38,9 @@ pub(super) const RECHECK: u64 = 2;
 /// How long a worker waits for a disk that has no room, or that fails.
 pub(super) const DISK_PAUSE: Duration = Duration::from_secs(2);
 
+/// How soon, in seconds, the relays that a list has for itself are asked again.
+const LIST_RELAY: u64 = 5;
+
 /// A relay that has refused one connection too many is not asked for another one at once.
 pub(super) const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -47,6 +50,10 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) current: Arc<Current>,
     pub(super) connection: Option<Open>,
+    /// The only relays for the list that is worked on.
+    only: Option<Arc<[String]>>,
+    /// When that list's messages may be sent.
+    pub(super) windows: Option<Arc<Windows>>,
     /// Kept from transaction to transaction for its memory.
     pub(super) outcomes: Vec<Outcome>,
     /// Where its message stands.
@@ -79,6 +86,10 @@ pub(super) enum End {
     Yield(Assignment),
     /// The relay's connection is lost. Who has an outcome is behind the checkpoint.
     Relay,
+    /// It is paused, by one of these.
+    Paused(Arc<InForce>),
+    /// Its list's window has closed; the next one opens then.
+    Closed(Epoch),
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
     Stopped,
@@ -93,7 +104,8 @@ pub(super) enum End {
 impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>) -> Worker {
         let current = shared.current();
-        Worker { index, shared, current, connection: None, outcomes: Vec::new(), level: Level::LAST }
+        let (connection, outcomes, level) = (None, Vec::new(), Level::LAST);
+        Worker { index, shared, current, connection, only: None, windows: None, outcomes, level }
     }
 
     /// Works until it is told to stop, or until the configuration has fewer workers.
@@ -120,7 +132,7 @@ impl Worker {
         }
     }
 
-    fn has_new_settings(&self) -> bool {
+    pub(super) fn has_new_settings(&self) -> bool {
         !Arc::ptr_eq(&self.shared.current(), &self.current)
     }
 
@@ -162,9 +174,13 @@ impl Worker {
         if self.connection.as_ref().is_some_and(is_used_up) {
             self.hang_up();
         }
+        let relays = &self.current.relays;
+        if self.connection.as_ref().is_some_and(|open| !relays.is_among(open.relay(), self.only.as_deref())) {
+            self.hang_up();
+        }
         while self.connection.is_none() {
             let started = Instant::now();
-            let slot = match self.current.relays.pick(started) {
+            let slot = match self.current.relays.pick(self.only.as_deref(), started) {
                 Pick::Use(slot) => slot,
                 Pick::Wait(until) => return Err(until),
             };
@@ -241,7 +257,24 @@ impl Worker {
     /// Takes one packet of the message as far as it goes. Gives what is reserved for this worker next, if it gave way.
     fn work_on(&mut self, assignment: Assignment) -> Option<Assignment> {
         let key = assignment.key;
+        if let Some(pauses) = self.paused(assignment.name.id.list(), assignment.level) {
+            self.shared.board.lay_down(key, &pauses);
+            return None;
+        }
+        let lists = &self.current.settings.lists;
+        self.only = lists.relays(assignment.name.id.list());
+        self.windows = lists.deliver(assignment.name.id.list());
+        if let Some(opens) = self.opens_later() {
+            self.shared.board.close(key, opens);
+            return None;
+        }
         if let Err(until) = self.connect() {
+            if self.only.is_some() {
+                // Messages of other lists have other relays.
+                let wait = until.saturating_duration_since(Instant::now()).as_secs().clamp(1, LIST_RELAY);
+                self.shared.board.put_off(key, clock::epoch().plus(wait));
+                return None;
+            }
             self.shared.board.give_back(key);
             self.shared.board.pause(until);
             return None;
@@ -257,6 +290,11 @@ impl Worker {
     fn send_packet_of(&mut self, assignment: Assignment) -> Option<Assignment> {
         let Assignment { key, mut level, .. } = assignment;
         let message = self.open(assignment)?;
+        // Of a message that is done with, nothing is too late.
+        if let Some(why) = message.is_late(clock::epoch()).filter(|_| message.waiting() > 0) {
+            self.hold(key, &message, &why);
+            return None;
+        }
         let (packet, mut possession, body) = self.possess(key, level, &message)?;
         let taken = self.tell_taken(level, &message, &possession);
         let end = self.drain(key, &mut level, &message, &mut possession, &body);
@@ -271,6 +309,8 @@ impl Worker {
             }
             End::Relay | End::Reloaded => self.give_back(key, &message, packet),
             End::Hold(why) => self.hold(key, &message, &why),
+            End::Paused(pauses) => self.shared.board.lay_down(key, &pauses),
+            End::Closed(opens) => self.shared.board.close(key, opens),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
             End::Stopped => {}
@@ -490,7 +530,7 @@ impl Worker {
             self.connect().map_err(|_| End::Relay)?;
             let relay = self.connection.as_ref().expect("connected").relay();
             let recipients = self.current.settings.run.recipients_per_transaction.get();
-            match self.current.relays.admit(relay, recipients, Instant::now()) {
+            match self.current.relays.admit(relay, self.only.as_deref(), recipients, Instant::now()) {
                 Admission::Go => return Ok(()),
                 Admission::Leave => {
                     // A probe that leaves has found a relay that greets.
@@ -506,74 +546,6 @@ impl Worker {
                     // Whoever is more urgent has this turn.
                     self.boundary(key, level, message, packet)?;
                 }
-            }
-        }
-    }
-
-    /// First the truth on disk, then what else waits.
-    fn boundary(&self, key: Key, level: &mut Level, message: &OpenMessage, packet: &PacketName) -> Result<(), End> {
-        self.look_where_it_is(key, message, level)?;
-        match self.shared.board.boundary(key) {
-            Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
-            Decision::GoOn => Ok(()),
-            Decision::Stop => Err(End::Stopped),
-            Decision::Gone => Err(End::Gone),
-            Decision::Yield { to, waited, from } => {
-                info!(
-                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), %from,
-                    urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
-                    "gives way to a more urgent message"
-                );
-                self.shared.live.tally.preemption(from, to.level, waited);
-                message.is_preempted(packet, clock::now());
-                self.shared.tell(|| Happening::Preempted {
-                    message: message.folder.id().clone(),
-                    priority: Priority::At(from),
-                    packet: text(packet),
-                    worker: self.index,
-                    by: to.name.id.clone(),
-                    by_priority: Priority::At(to.level),
-                    waited: waited.as_secs_f64(),
-                });
-                Err(End::Yield(to))
-            }
-        }
-    }
-
-    /// Whether the folder is still at its level; follows it where it was requeued to.
-    fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
-        let spool = &self.shared.spool;
-        let look = || -> Result<Option<Priority>, DiskError> {
-            if message.folder.is_at(spool, Priority::At(*level))? {
-                return Ok(Some(Priority::At(*level)));
-            }
-            Ok(message.folder.whereabouts(spool)?.map(|(priority, _)| priority))
-        };
-        match look() {
-            Ok(Some(Priority::At(now))) => {
-                if now != *level {
-                    info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
-                    if self.shared.board.moved(key, now) {
-                        self.tell_requeued(message, *level, Priority::At(now));
-                    }
-                    *level = now;
-                }
-                Ok(())
-            }
-            Ok(Some(Priority::Held)) => {
-                info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
-                self.tell_requeued(message, *level, Priority::Held);
-                Err(End::Gone)
-            }
-            Ok(None) => {
-                info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
-                self.shared.tell(|| Happening::Gone { message: message.folder.id().clone() });
-                Err(End::Gone)
-            }
-            Err(error) => {
-                // What was sent is recorded; the next look may work.
-                error!(message_id = %message.folder.id(), "{}", error.fate("it is sent on from where it was seen last"));
-                Ok(())
             }
         }
     }

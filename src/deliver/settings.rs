@@ -58,6 +58,8 @@ impl fmt::Debug for Login {
 #[derive(Clone, PartialEq, Debug)]
 pub struct RelaySettings {
     pub url: RelayUrl,
+    /// What the configuration calls it, beside its URL.
+    pub name: Option<String>,
     pub starttls: Starttls,
     pub login: Option<Login>,
     /// PEM file of the authorities to believe; the system's if none.
@@ -90,6 +92,7 @@ impl RelaySettings {
     pub fn new(url: RelayUrl) -> RelaySettings {
         RelaySettings {
             url,
+            name: None,
             starttls: Starttls::default(),
             login: None,
             ca_file: None,
@@ -100,6 +103,12 @@ impl RelaySettings {
             limits: Limits::default(),
         }
     }
+
+    /// Whether that text means this relay: its URL, or its name.
+    pub fn is_called(&self, text: &str) -> bool {
+        self.name.as_deref() == Some(text) || text.parse().is_ok_and(|url: RelayUrl| url == self.url)
+    }
+
     /// Makes the relay. Reads the certificate authorities, opens no connection.
     pub fn build(&self) -> Result<Arc<dyn Relay>, SetupError> {
         if self.login.is_some() && matches!(self.url, RelayUrl::Sendmail { .. } | RelayUrl::Maildir { .. }) {

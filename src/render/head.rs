@@ -3,7 +3,7 @@
 //! Whatever takes a message in takes such fields out of the post first ([`strip`]), so that a post cannot set its own
 //! options, and puts its own in front ([`print()`]). Before sending they come off again ([`split`]).
 
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Epoch, ReversePath};
 
 /// What the spool's own lines say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct SpoolHead {
     pub recipients_total: Option<u64>,
     /// How many packets.
     pub packets_total: Option<u32>,
+    /// Then it is too late: whoever has not got the message by then doesn't get it.
+    pub not_after: Option<Epoch>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,7 @@ const RETURN_PATH: &str = "Return-Path";
 const OPTION: &str = "X-Sympa-Dist-";
 const RECIPIENTS: &str = "X-Sympa-Dist-Recipients";
 const PACKETS: &str = "X-Sympa-Dist-Packets";
+const NOT_AFTER: &str = "X-Sympa-Dist-Not-After";
 
 /// Longer than any line of ours: an address and the field's name.
 const MAX_LINE: usize = 1000;
@@ -64,8 +67,11 @@ pub fn split(message: &[u8]) -> Result<(SpoolHead, &[u8]), BadHead> {
             once(head.packets_total.is_none())?;
             let packets = number()?;
             head.packets_total = Some(packets.try_into().map_err(|_| bad(format!("{name}: {value} is too many")))?);
+        } else if name.eq_ignore_ascii_case(NOT_AFTER) {
+            once(head.not_after.is_none())?;
+            head.not_after = Some(Epoch(number()?));
         } else {
-            return Err(bad(format!("{name} is no option; there are {RECIPIENTS} and {PACKETS}")));
+            return Err(bad(format!("{name} is no option; there are {RECIPIENTS}, {PACKETS} and {NOT_AFTER}")));
         }
     }
     Ok((head, rest))
@@ -86,7 +92,8 @@ pub fn print(head: &SpoolHead) -> Vec<u8> {
     let sender = head.sender.as_ref().map(|sender| format!("{RETURN_PATH}: {sender}\n"));
     let recipients = head.recipients_total.map(|total| format!("{RECIPIENTS}: {total}\n"));
     let packets = head.packets_total.map(|total| format!("{PACKETS}: {total}\n"));
-    [sender, recipients, packets].into_iter().flatten().collect::<String>().into_bytes()
+    let not_after = head.not_after.map(|time| format!("{NOT_AFTER}: {time}\n"));
+    [sender, recipients, packets, not_after].into_iter().flatten().collect::<String>().into_bytes()
 }
 
 /// Takes fields with the spool's own names, wherever they stand in the header, and an mbox `From ` line in front, out of a
@@ -143,7 +150,7 @@ mod tests {
         let message = b"Return-Path: <a-owner@x.org>\nx-sympa-dist-recipients: 7\nFrom: b@y.org\n\nReturn-Path: <>\n";
         let (head, rest) = split(message).unwrap();
         let sender = ReversePath::Address("a-owner@x.org".parse().unwrap());
-        assert_eq!(head, SpoolHead { sender: Some(sender), recipients_total: Some(7), packets_total: None });
+        assert_eq!(head, SpoolHead { sender: Some(sender), recipients_total: Some(7), ..SpoolHead::default() });
         assert_eq!(rest, b"From: b@y.org\n\nReturn-Path: <>\n");
         assert_eq!(split(b"Return-Path:<>\n\n").unwrap().0.sender, Some(ReversePath::Null));
     }
@@ -175,10 +182,11 @@ mod tests {
             address in prop::option::of("[a-z]{1,9}@[a-z]{1,9}\\.org"),
             recipients_total in any::<Option<u64>>(),
             packets_total in any::<Option<u32>>(),
+            not_after in any::<Option<u64>>(),
             post in "(?s)(Return-Path:|X-Sympa-Dist-|x-sympa-dist-packets: |From |[ -~]|\n|\r| ){0,60}",
         ) {
             let sender = Some(address.map_or(ReversePath::Null, |a| ReversePath::Address(a.parse().unwrap())));
-            let head = SpoolHead { sender, recipients_total, packets_total };
+            let head = SpoolHead { sender, recipients_total, packets_total, not_after: not_after.map(Epoch) };
             let post = strip(post.as_bytes());
             // A post that begins with a folded line would fold the line before it; it has no header to speak of.
             prop_assume!(!matches!(post.first(), Some(b' ' | b'\t')));

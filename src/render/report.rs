@@ -81,7 +81,12 @@ pub fn render(about: &About, failed: &[Failed]) -> Vec<u8> {
         let name = HeaderName::new_from_ascii(name.to_owned()).expect("a field's name");
         headers.insert_raw(HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value));
     }
-    let own = head::SpoolHead { sender: Some(ReversePath::Null), recipients_total: Some(1), packets_total: Some(1) };
+    let own = head::SpoolHead {
+        sender: Some(ReversePath::Null),
+        recipients_total: Some(1),
+        packets_total: Some(1),
+        not_after: None,
+    };
     [head::print(&own), report.formatted()].concat()
 }
 

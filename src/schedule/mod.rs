@@ -11,8 +11,12 @@
 //! A decision costs O(log n) with n messages waiting.
 
 mod backlog;
+mod windows;
 
 pub use backlog::{Arrival, Backlog, Boundary, Key, Preemption};
+pub use windows::{EXPECTED as EXPECTED_WINDOWS, Windows};
 
+#[cfg(test)]
+mod clock_jumps;
 #[cfg(test)]
 mod tests;

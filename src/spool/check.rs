@@ -13,8 +13,9 @@ use crate::mail::{Epoch, MessageId, Mode, Packet, PacketName, Priority, checkpoi
 use super::adopt;
 use super::disk::{Dir, Kind, Result, unless_gone};
 use super::folder::{Contents, Folder};
-use super::layout::{self, Entry, FileName, Incoming, MessageName, SchedulerName};
+use super::layout::{self, Entry, FileName, Incoming, MessageName, PauseName, SchedulerName};
 use super::note::Note;
+use super::pause;
 use super::progress::MAX_PACKET;
 use super::reports::Reported;
 use super::{Spool, disk::Disk};
@@ -88,6 +89,7 @@ pub fn check(root: &Path, knowledge: &Knowledge, now: Epoch) -> Result<Vec<Findi
     }
     check.incoming()?;
     check.bad()?;
+    check.paused()?;
     check.strangers()?;
     Ok(check.findings)
 }
@@ -349,6 +351,25 @@ impl Check<'_> {
         }
         for path in strangers {
             self.find(path, "nothing of this spool's", "it is left where it is", None);
+        }
+        Ok(())
+    }
+
+    fn paused(&mut self) -> Result<()> {
+        let Some(place) = unless_gone(self.spool.root.open_dir(layout::PAUSED))? else { return Ok(()) };
+        for (text, kind) in place.list()? {
+            let shown = text.to_string_lossy().into_owned();
+            let path = self.below(&place, &shown);
+            match layout::parse::<PauseName>(&text) {
+                Err(_) if shown.starts_with('.') => {}
+                Err(error) => self.find(path, error.reason, "it pauses nothing", None),
+                Ok(_) if kind != Kind::File => self.find(path, "not a regular file", "it pauses nothing", None),
+                Ok(_) => {}
+            }
+        }
+        for paused in pause::list(self.spool, self.now)?.iter().filter(|paused| paused.pause.is_none()) {
+            let path = self.below(&place, &paused.name.to_string());
+            self.find(path, "a pause that can't be read", "it lasts until it is resumed", None);
         }
         Ok(())
     }

@@ -139,6 +139,21 @@ impl Folder {
         self.dir.read(layout::MESSAGE, MAX_MESSAGE)
     }
 
+    /// Puts another message file in the place of the one that is there. A crash leaves the one or the other.
+    pub fn replace_message(&self, spool: &Spool, content: &[u8]) -> Result<()> {
+        let draft = format!(".{}.message", self.id());
+        unless_gone(spool.incoming.remove(&draft))?;
+        let file = spool.incoming.create(&draft)?;
+        file.write_at(content, 0)?;
+        let owner = self.dir.look_self()?.owner;
+        if owner != file.look()?.owner {
+            file.give_to(owner)?;
+        }
+        file.sync_data()?;
+        spool.incoming.replace_in(&draft, &self.dir, layout::MESSAGE)?;
+        self.dir.sync()
+    }
+
     /// What packets of `mode` get instead; `None` if there is no such file.
     pub fn read_variant(&self, mode: &Mode) -> Result<Option<Vec<u8>>> {
         unless_gone(self.dir.read(&FileName::Variant(mode.clone()).to_string(), MAX_MESSAGE))

@@ -8,13 +8,14 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority, Retry, Serial};
+use crate::mail::{Epoch, Level, MessageId, Mode, PacketName, Priority, Retry, Serial, message_id};
 
 pub const DISTRIBUTE: &str = "distribute";
 pub const INCOMING: &str = "incoming";
 pub const BAD: &str = "bad";
 pub const RUNNING: &str = "running";
-pub const TOP: [&str; 4] = [DISTRIBUTE, INCOMING, BAD, RUNNING];
+pub const PAUSED: &str = "paused";
+pub const TOP: [&str; 5] = [DISTRIBUTE, INCOMING, BAD, RUNNING, PAUSED];
 
 pub const MESSAGE: &str = "message";
 pub const FAILURES: &str = "failures";
@@ -158,6 +159,82 @@ impl fmt::Display for SchedulerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.host, self.pid)
     }
+}
+
+/// A pause's file in `paused/`: what is paused.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PauseName {
+    Everything,
+    Level(Level),
+    /// A list's address.
+    List(String),
+    /// A relay, as logs name it.
+    Relay(String),
+}
+
+const EVERYTHING: &str = "everything";
+const PAUSED_LEVEL: &str = "priority:";
+const PAUSED_LIST: &str = "list:";
+const PAUSED_RELAY: &str = "relay:";
+/// NAME_MAX of Linux's file systems.
+const LONGEST_NAME: usize = 255;
+
+impl fmt::Display for PauseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PauseName::Everything => f.write_str(EVERYTHING),
+            PauseName::Level(level) => write!(f, "{PAUSED_LEVEL}{level}"),
+            PauseName::List(list) => write!(f, "{PAUSED_LIST}{list}"),
+            PauseName::Relay(relay) => {
+                f.write_str(PAUSED_RELAY)?;
+                relay.bytes().try_for_each(|octet| match octet {
+                    b'.' | b':' | b'-' | b'_' | b'[' | b']' => write!(f, "{}", octet as char),
+                    octet if octet.is_ascii_alphanumeric() => write!(f, "{}", octet as char),
+                    octet => write!(f, "%{octet:02X}"),
+                })
+            }
+        }
+    }
+}
+
+impl FromStr for PauseName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let bad = || BadName::new(text, "expected everything, priority:<0-9>, list:<address> or relay:<url>");
+        let name = if text == EVERYTHING {
+            PauseName::Everything
+        } else if let Some(level) = text.strip_prefix(PAUSED_LEVEL) {
+            PauseName::Level(level.parse().ok().and_then(Priority::level).ok_or_else(bad)?)
+        } else if let Some(list) = text.strip_prefix(PAUSED_LIST) {
+            message_id::check_list(list).map_err(|why| BadName::new(text, why))?;
+            PauseName::List(list.to_owned())
+        } else if let Some(relay) = text.strip_prefix(PAUSED_RELAY).filter(|relay| !relay.is_empty()) {
+            PauseName::Relay(unescaped(relay).ok_or_else(bad)?)
+        } else {
+            return Err(bad());
+        };
+        // One name for each thing.
+        if name.to_string() == text { Ok(name) } else { Err(bad()) }
+    }
+}
+
+impl PauseName {
+    /// Whether a file can have this name.
+    pub fn fits(&self) -> bool {
+        self.to_string().len() <= LONGEST_NAME
+    }
+}
+
+/// Without `%` and two hexadecimal digits for an octet.
+fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut octets = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        octets.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        octets.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(octets).ok()
 }
 
 /// Whether a host's name in the spool may have that character.
@@ -348,6 +425,9 @@ mod tests {
         ] {
             reads_back::<Entry>(text);
         }
+        for text in ["everything", "priority:0", "list:news@my.dom", "relay:smtp:%2F%2F[::1]:25", "relay:x%C3%BC"] {
+            reads_back::<PauseName>(text);
+        }
     }
 
     #[test]
@@ -389,6 +469,11 @@ mod tests {
         ] {
             assert!(text.parse::<Entry>().is_err(), "{text:?}");
         }
+        let relays = ["relay:", "relay:a/b", "relay:%2f", "relay:%41", "relay:%", "relay:%2", "relay:%FF", "relay:%é"];
+        for text in ["", "all", "priority:z", "priority:05", "list:", "list:x", "list:a b@c"].into_iter().chain(relays)
+        {
+            assert!(text.parse::<PauseName>().is_err(), "{text:?}");
+        }
     }
 
     proptest! {
@@ -396,6 +481,12 @@ mod tests {
         fn whatever_parses_prints_back(text in "[a-z0-9@.:r/-]{0,60}") {
             if let Ok(name) = text.parse::<Entry>() { prop_assert_eq!(name.to_string(), text.clone()); }
             if let Ok(name) = text.parse::<FileName>() { prop_assert_eq!(name.to_string(), text); }
+        }
+
+        #[test]
+        fn whatever_relay_is_paused_is_read_back(relay in "[ -~é/]{1,60}") {
+            let name = PauseName::Relay(relay);
+            prop_assert_eq!(name.to_string().parse::<PauseName>(), Ok(name));
         }
     }
 }

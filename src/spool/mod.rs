@@ -13,6 +13,7 @@
 //! - [`moves`]: requeue, hold, release, cancel.
 //! - [`set_aside`]: what can't be read goes to `bad/`, whole, with its reason.
 //! - [`census`]: depth and age, read from disk for people and dashboards.
+//! - [`pause`]: what is not to be sent until it is resumed.
 //! - [`running`]: what each scheduler says of itself.
 //! - [`check`]: everything that breaks the contract.
 //!
@@ -32,6 +33,7 @@ pub mod folder;
 pub mod layout;
 pub mod moves;
 pub mod note;
+pub mod pause;
 pub mod progress;
 pub mod recipients;
 pub mod reports;

@@ -1,4 +1,4 @@
-//! What operators do to messages: requeue, hold, release, cancel. Each is one rename(2) of the folder, atomic and of
+//! What operators do to messages: requeue, reschedule, hold, release, cancel. Each is one rename(2) of the folder, atomic and of
 //! constant cost, whether or not a scheduler is running and also while workers send from it: they see it at the next
 //! boundary.
 //!
@@ -78,6 +78,36 @@ fn relocate(
         let unsure = |error: DiskError| error.fate("the message has been moved, but a power loss now may undo that");
         spool.at(to).sync().map_err(unsure)?;
         return Ok(Moved::Moved { from, to });
+    }
+}
+
+/// What became of a message's time.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rescheduled {
+    /// It was not to be sent before that time; none: it was to be sent at once.
+    From(Option<Epoch>),
+    /// It has that time already.
+    AlreadyThen,
+    NotFound,
+}
+
+/// Gives a message another time, before which it is not sent; `None`: it is sent at once. One rename within its priority,
+/// also of one that is being sent: what is left of it waits.
+pub fn reschedule(spool: &Spool, id: &MessageId, not_before: Option<Epoch>) -> Result<Rescheduled> {
+    const FATE: &str = "the message keeps its time";
+    loop {
+        let Some((at, name)) = spool.locate(id)? else { return Ok(Rescheduled::NotFound) };
+        if name.not_before() == not_before {
+            return Ok(Rescheduled::AlreadyThen);
+        }
+        let (from, to) = (name.to_string(), MessageName::new(id.clone(), not_before).to_string());
+        let place = spool.at(at);
+        if unless_gone(place.rename(&from, place, &to)).map_err(|error| error.fate(FATE))?.is_none() {
+            continue;
+        }
+        let unsure = "the message has its new time, but a power loss now may undo that";
+        place.sync().map_err(|error| error.fate(unsure))?;
+        return Ok(Rescheduled::From(name.not_before()));
     }
 }
 

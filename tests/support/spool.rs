@@ -112,7 +112,8 @@ impl TestSpool {
     /// Waits until something lies in `bad/` under that name.
     #[track_caller]
     pub fn wait_until_bad(&self, name: &str) {
-        let found = || self.path().join("bad").join(name).join("reason").exists();
+        // All of it: the file is there before its content is.
+        let found = || self.reason_if_any(name).is_some();
         wait_until(name, found, || format!("{:?} {:?}", self.waiting(), self.bad()));
     }
 }

@@ -231,7 +231,7 @@ pub const KEYS: &[Key] = &[
 
 const CHECKPOINT_SYNC: &str = "\"data\" (on disk before the next transaction) or \"none\"";
 const ON_UNCERTAIN: &str = "\"resend\" (some may get it twice) or \"skip\" (some may not get it)";
-const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
+pub(super) const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
 const STARTTLS: &str = "\"never\", \"opportunistic\" or \"required\"";
@@ -240,6 +240,7 @@ const STARTTLS: &str = "\"never\", \"opportunistic\" or \"required\"";
 #[derive(Default)]
 pub struct RelayText {
     pub url: Option<RelayUrl>,
+    name: Option<String>,
     starttls: Option<Starttls>,
     username: Option<String>,
     password_file: Option<PathBuf>,
@@ -268,6 +269,18 @@ pub const RELAY_KEYS: &[RelayKey] = &[
             Ok(())
         },
         show: |relay| Some(quoted(&relay.url)),
+    },
+    RelayKey {
+        name: "name",
+        set: |relay, text| {
+            let name = one(text, "a name without a colon")?;
+            if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
+                return Err("expected a name without a colon".into());
+            }
+            relay.name = Some(name.to_owned());
+            Ok(())
+        },
+        show: |relay| relay.name.as_ref().map(quoted),
     },
     RelayKey {
         name: "starttls",
@@ -411,6 +424,7 @@ impl RelayText {
         };
         let plain = RelaySettings::new(url);
         Ok(RelaySettings {
+            name: self.name,
             starttls: self.starttls.unwrap_or(plain.starttls),
             login,
             ca_file: self.ca_file,
@@ -424,14 +438,14 @@ impl RelayText {
     }
 }
 
-fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
+pub(super) fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
     match text {
         Text::One(text) => Ok(text),
         Text::List(_) => Err(format!("expected {expected}, not a list")),
     }
 }
 
-fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
+pub(super) fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
     one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
 }
 
@@ -462,7 +476,7 @@ fn shown_size(octets: u64) -> String {
     }
 }
 
-fn quoted(text: impl Display) -> String {
+pub(super) fn quoted(text: impl Display) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
@@ -480,11 +494,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(exact)
 }
 
-fn not_zero(duration: Duration) -> Result<Duration, String> {
+pub(super) fn not_zero(duration: Duration) -> Result<Duration, String> {
     if duration.is_zero() { Err("expected a duration longer than nothing".into()) } else { Ok(duration) }
 }
 
-fn shown_duration(duration: Duration) -> String {
+pub(super) fn shown_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let shown = match seconds {
         _ if !duration.subsec_nanos().is_multiple_of(1_000_000) => format!("{}ns", duration.as_nanos()),

@@ -5,6 +5,7 @@
 //! scheduler runs (HUP).
 
 mod keys;
+mod lists;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::deliver::settings::RelaySettings;
 
 pub use keys::duration;
 use keys::{KEYS, RELAY_KEYS, RelayText, Text};
+use lists::ListSource;
 
 /// Read where no other file is named and this one is there.
 const DEFAULT_FILE: &str = "/etc/sympa-dist.toml";
@@ -63,6 +65,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     sources: BTreeMap<&'static str, Source>,
     relay_source: Source,
+    /// Of `settings.lists`, table by table.
+    list_sources: Vec<ListSource>,
 }
 
 /// All that is wrong with the configuration.
@@ -95,6 +99,7 @@ struct Loader {
     settings: Settings,
     sources: BTreeMap<&'static str, Source>,
     relays: Option<(Vec<RelaySettings>, Source)>,
+    list_sources: Vec<ListSource>,
     wrong: Vec<String>,
 }
 
@@ -115,17 +120,22 @@ impl Loader {
         if !overrides.relays.is_empty() {
             self.relay_urls(overrides.relays.iter().map(String::as_str), Source::Flag("--relay".into()));
         }
-        if !self.wrong.is_empty() {
-            return Err(BadConfig(self.wrong));
-        }
-        let relay_source = match self.relays {
+        let relay_source = match self.relays.take() {
             Some((relays, source)) => {
                 self.settings.relays = relays;
                 source
             }
             None => Source::Default,
         };
-        Ok(Loaded { settings: self.settings, file, sources: self.sources, relay_source })
+        // Of relays that are wrong themselves, none would be found.
+        if self.wrong.is_empty() {
+            self.resolve_relays();
+        }
+        if !self.wrong.is_empty() {
+            return Err(BadConfig(self.wrong));
+        }
+        let (settings, sources, list_sources) = (self.settings, self.sources, self.list_sources);
+        Ok(Loaded { settings, file, sources, relay_source, list_sources })
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -186,12 +196,16 @@ impl Loader {
                     }
                     self.relays = Some((relays, Source::File { path: path.to_owned(), line }));
                 }
+                DeValue::Table(tables) if section == "lists" => self.lists(tables, path, &place),
                 DeValue::Table(table) if section != "relay" => {
                     for (key, value) in table {
                         let (line, at) = place(key.span().start);
                         let name = format!("{section}.{}", key.get_ref());
                         self.set_from_file(&name, value.get_ref(), path, line, &at);
                     }
+                }
+                _ if section == "lists" => {
+                    self.wrong.push(format!("{at}: lists: expected tables: [lists.\"news@*\"]"));
                 }
                 _ if section == "relay" => self.wrong.push(format!("{at}: relay: expected tables: [[relay]]")),
                 value => {
@@ -204,7 +218,7 @@ impl Loader {
 
     fn set_from_file(&mut self, name: &str, value: &DeValue<'_>, path: &Path, line: usize, at: &str) {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            self.wrong.push(unknown(at, name, KEYS.iter().map(|key| key.name).chain(["relay"])));
+            self.wrong.push(unknown(at, name, KEYS.iter().map(|key| key.name).chain(["relay", "lists"])));
             return;
         };
         match text_of(value).and_then(|text| (key.set)(&mut self.settings, &text)) {
@@ -328,6 +342,7 @@ impl Loaded {
                 }
             }
         }
+        shown += &self.show_lists();
         shown
     }
 }

@@ -5,7 +5,7 @@
 
 mod input;
 mod report;
-mod when;
+pub(super) mod when;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +19,7 @@ use indicatif::HumanBytes;
 use super::configuration::{self, Overrides};
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
+use crate::daemon::lists::ListSettings;
 use crate::daemon::settings::InjectSettings;
 use crate::mail::{Address, Epoch, MessageId, Mode, Priority, ReversePath, message_id};
 use crate::render::head::{self, SpoolHead};
@@ -46,16 +47,16 @@ pub struct Inject {
     /// behind it; - is standard input; may be given for several modes, and several times for one
     #[arg(long, value_name = "MODE=FILE", required = true)]
     recipients: Vec<OfMode>,
-    /// 0 (first) to 9, or z (held until it is released) [key: inject.priority]
+    /// 0 (first) to 9, or z (held until it is released) [keys: lists.….priority, inject.priority]
     #[arg(long, value_name = "P")]
     priority: Option<String>,
-    /// Recipients a packet [key: inject.packet_size]
+    /// Recipients a packet [keys: lists.….packet_size, inject.packet_size]
     #[arg(long, value_name = "N", conflicts_with = "packets")]
     packet_size: Option<String>,
     /// Splits the recipients of each mode evenly into so many packets
     #[arg(long, value_name = "N")]
     packets: Option<NonZero<u32>>,
-    /// The envelope sender; <> for none [default: <list>-owner@<domain>]
+    /// The envelope sender; <> for none [key: lists.….sender; default: <list>-owner@<domain>]
     #[arg(long, value_name = "ADDR")]
     sender: Option<String>,
     /// What recipients of that mode get instead of the message; modes other than mail, notice and txt need one
@@ -64,6 +65,9 @@ pub struct Inject {
     /// Not to be sent before: unix seconds, RFC 3339, or +2h
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
+    /// Too late behind that time: what is left then is held instead of sent [key: lists.….not_after]
+    #[arg(long, value_name = "WHEN")]
+    not_after: Option<String>,
     /// The message's id, <list>@<domain>.<unix seconds>.<number> [default: the list, now, and a random number]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -101,6 +105,7 @@ struct Request {
     /// Octets.
     min_free_space: u64,
     not_before: Option<Epoch>,
+    not_after: Option<Epoch>,
     split: Split,
     order: Order,
     skip_invalid: bool,
@@ -115,11 +120,20 @@ impl Inject {
         let loaded = configuration::load(&self.overrides(global))?;
         let stop = Stop::listen()
             .map_err(|error| CliError::TryAgain(format!("cannot listen for signals: {error}; nothing was queued")))?;
+        let mut settings = loaded.settings.inject;
+        // A list's own values go before the general ones, and flags before both.
+        let list = loaded.settings.lists.of(&self.list);
+        if let Some(priority) = list.and_then(|list| list.priority).filter(|_| self.priority.is_none()) {
+            settings.priority = priority;
+        }
+        if let Some(packet_size) = list.and_then(|list| list.packet_size).filter(|_| self.packet_size.is_none()) {
+            settings.packet_size = packet_size;
+        }
         let split = match self.packets {
             Some(packets) => Split::Packets(packets),
-            None => Split::Size(loaded.settings.inject.packet_size),
+            None => Split::Size(settings.packet_size),
         };
-        let request = self.request(&loaded.settings.inject, split, &stop)?;
+        let request = self.request(&settings, list, split, &stop)?;
         let spool = Spool::create(&Disk::default(), &loaded.settings.spool).map_err(nothing_queued)?;
         spool.require_owner()?;
         let id = request.queue(&spool, &stop)?;
@@ -139,7 +153,13 @@ impl Inject {
     }
 
     /// Checks all that can be checked without the spool, and reads the message.
-    fn request(self, settings: &InjectSettings, split: Split, stop: &Stop) -> Result<Request, CliError> {
+    fn request(
+        self,
+        settings: &InjectSettings,
+        of_list: Option<&ListSettings>,
+        split: Split,
+        stop: &Stop,
+    ) -> Result<Request, CliError> {
         let now = clock::epoch();
         let refuse = |what: String| CliError::Usage(format!("{what}; nothing was queued"));
         message_id::check_list(&self.list).map_err(|why| refuse(format!("--list {:?}: {why}", self.list)))?;
@@ -157,12 +177,32 @@ impl Inject {
                 None
             }
         };
-        let sender = match &self.sender {
-            Some(text) => head::reverse_path(text).map_err(|why| refuse(format!("--sender: {why}")))?,
-            None => ReversePath::Address(owner(&self.list).map_err(refuse)?),
+        let sender = match (&self.sender, of_list.and_then(|list| list.sender.as_ref())) {
+            (Some(text), _) => head::reverse_path(text).map_err(|why| refuse(format!("--sender: {why}")))?,
+            (None, Some(sender)) => sender.clone(),
+            (None, None) => ReversePath::Address(owner(&self.list).map_err(refuse)?),
         };
         let at = self.at.as_deref().map(|text| when::parse(text, now));
-        let not_before = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
+        let at = at.transpose().map_err(|why| refuse(format!("--at: {why}")))?;
+        let not_before = match of_list.and_then(|list| list.deliver.as_ref()) {
+            // A time that was asked for goes before a point, and not before a window: nothing is sent outside of those.
+            Some(windows) if at.is_none() || windows.close() => {
+                let begin = at.map_or(now, |at| at.max(now));
+                Some(windows.next_opening(begin)).filter(|&opens| opens > now)
+            }
+            _ => at,
+        };
+        let begin = not_before.map_or(now, |at| at.max(now));
+        let not_after = match &self.not_after {
+            Some(text) => {
+                let time = when::parse(text, now).map_err(|why| refuse(format!("--not-after: {why}")))?;
+                if time <= begin {
+                    return Err(refuse("--not-after: it would be too late before it is sent".into()));
+                }
+                Some(time)
+            }
+            None => of_list.and_then(|list| list.not_after).map(|time| begin.plus(time.as_secs())),
+        };
         self.check_sources().map_err(refuse)?;
         let read = |source: &Source| post(source.read_all(MAX_MESSAGE, stop)?, source);
         let message = read(&self.message)?;
@@ -182,6 +222,7 @@ impl Inject {
             priority: settings.priority,
             min_free_space: settings.min_free_space,
             not_before,
+            not_after,
             split,
             order,
             skip_invalid,
@@ -261,6 +302,7 @@ impl Request {
             sender: Some(self.sender.clone()),
             recipients_total: Some(written.recipients),
             packets_total: Some(written.packets),
+            not_after: self.not_after,
         };
         write_file(&draft, &FileName::Message, &[&head::print(&head), &self.message])?;
         if stop.is_set() {

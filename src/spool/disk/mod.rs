@@ -212,6 +212,11 @@ impl Dir {
         self.run(Op::Rename, from, || rustix::fs::renameat(&self.fd, from, &self.fd, to))
     }
 
+    /// The same, with `to` in another directory.
+    pub fn replace_in(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
+        self.run(Op::Rename, from, || rustix::fs::renameat(&self.fd, from, &to_dir.fd, to))
+    }
+
     /// A second name for a file.
     pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
         self.run(Op::Link, from, || rustix::fs::linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty()))

@@ -1,0 +1,127 @@
+//! The boundary: a transaction has ended, what now?
+//!
+//! First the truth on disk (is the folder where it is believed to be), then whether the message may be sent on at all (pauses,
+//! its list's windows, whether it is too late), then what else waits.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use crate::mail::{Epoch, Level, PacketName, Priority};
+use crate::schedule::Key;
+use crate::spool::disk::DiskError;
+use crate::spool::layout::FileName;
+
+use super::board::Decision;
+use super::clock;
+use super::events::Happening;
+use super::message::OpenMessage;
+use super::pauses::InForce;
+use super::telling::text;
+use super::worker::{End, Worker};
+
+impl Worker {
+    /// See the module.
+    pub(super) fn boundary(
+        &self,
+        key: Key,
+        level: &mut Level,
+        message: &OpenMessage,
+        packet: &PacketName,
+    ) -> Result<(), End> {
+        self.look_where_it_is(key, message, level)?;
+        if let Some(pauses) = self.paused(message.folder.id().list(), *level) {
+            info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
+            return Err(End::Paused(pauses));
+        }
+        if let Some(opens) = self.opens_later() {
+            info!(message_id = %message.folder.id(), %opens, "the list's window has closed: the rest waits for the next one");
+            return Err(End::Closed(opens));
+        }
+        if let Some(why) = message.is_late(clock::epoch()) {
+            return Err(End::Hold(why));
+        }
+        match self.shared.board.boundary(key) {
+            Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
+            Decision::GoOn => Ok(()),
+            Decision::Stop => Err(End::Stopped),
+            Decision::Gone => Err(End::Gone),
+            Decision::Yield { to, waited, from } => {
+                info!(
+                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), %from,
+                    urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
+                    "gives way to a more urgent message"
+                );
+                self.shared.live.tally.preemption(from, to.level, waited);
+                message.is_preempted(packet, clock::now());
+                self.shared.tell(|| Happening::Preempted {
+                    message: message.folder.id().clone(),
+                    priority: Priority::At(from),
+                    packet: text(packet),
+                    worker: self.index,
+                    by: to.name.id.clone(),
+                    by_priority: Priority::At(to.level),
+                    waited: waited.as_secs_f64(),
+                });
+                Err(End::Yield(to))
+            }
+        }
+    }
+
+    /// When the list's next window opens, if none is open now.
+    pub(super) fn opens_later(&self) -> Option<Epoch> {
+        let now = clock::epoch();
+        let windows = self.windows.as_ref().filter(|windows| !windows.is_open(now))?;
+        Some(windows.next_opening(now))
+    }
+
+    /// The pauses in force, if one of them stops such a message.
+    pub(super) fn paused(&self, list: &str, level: Level) -> Option<Arc<InForce>> {
+        self.shared.look_for_pauses_now_and_then();
+        Some(self.shared.pauses.in_force()).filter(|pauses| pauses.stops(list, level))
+    }
+
+    /// Whether the folder is still at its level; follows it where it was requeued to.
+    fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
+        let spool = &self.shared.spool;
+        let look = || -> Result<Option<(Priority, bool)>, DiskError> {
+            if message.folder.is_at(spool, Priority::At(*level))? {
+                return Ok(Some((Priority::At(*level), true)));
+            }
+            let there = message.folder.whereabouts(spool)?;
+            Ok(there.map(|(priority, name)| (priority, name == *message.folder.name())))
+        };
+        match look() {
+            Ok(Some((Priority::At(_), false))) => {
+                // Under its new name it is another message to the board, which the watch or the scan finds.
+                info!(message_id = %message.folder.id(), "rescheduled while being sent: stops at this boundary");
+                Err(End::Gone)
+            }
+            Ok(Some((Priority::At(now), true))) => {
+                if now != *level {
+                    info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
+                    if self.shared.board.moved(key, now) {
+                        self.tell_requeued(message, *level, Priority::At(now));
+                    }
+                    *level = now;
+                }
+                Ok(())
+            }
+            Ok(Some((Priority::Held, _))) => {
+                info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
+                self.tell_requeued(message, *level, Priority::Held);
+                Err(End::Gone)
+            }
+            Ok(None) => {
+                info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
+                self.shared.tell(|| Happening::Gone { message: message.folder.id().clone() });
+                Err(End::Gone)
+            }
+            Err(error) => {
+                // What was sent is recorded; the next look may work.
+                error!(message_id = %message.folder.id(), "{}", error.fate("it is sent on from where it was seen last"));
+                Ok(())
+            }
+        }
+    }
+}
