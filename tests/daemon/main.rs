@@ -5,6 +5,7 @@ mod support;
 
 mod disk;
 mod drops;
+mod events;
 mod guard;
 mod idle;
 mod limits;

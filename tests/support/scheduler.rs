@@ -2,13 +2,16 @@
 
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
+use sympa_dist::daemon::live::Live;
 use sympa_dist::daemon::settings::{OnUncertain, RetrySettings, RunSettings, Settings};
 use sympa_dist::daemon::{self, Control, RunError, Summary};
 use sympa_dist::deliver::{RelaySettings, RelayUrl};
+use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::progress::Sync;
 
 /// What the tests run with where they don't say otherwise.
@@ -37,9 +40,15 @@ pub struct Running {
 
 impl Running {
     pub fn start(settings: Settings) -> Running {
+        Running::start_live(settings, &Arc::default())
+    }
+
+    /// One that is watched.
+    pub fn start_live(settings: Settings, live: &Arc<Live>) -> Running {
         super::log::capture();
         let (control, orders) = bounded(1);
-        let thread = std::thread::spawn(move || daemon::run(settings, &orders));
+        let live = live.clone();
+        let thread = std::thread::spawn(move || daemon::run_on(&Disk::default(), settings, &orders, &live));
         Running { control, thread: Some(thread) }
     }
 
