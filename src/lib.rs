@@ -49,6 +49,7 @@ pub mod cli;
 pub mod daemon;
 pub mod deliver;
 pub mod mail;
+pub mod monitor;
 pub mod render;
 pub mod schedule;
 pub mod spool;

@@ -4,16 +4,23 @@
 //! second one ends it at once, and says what may be repeated. HUP reads the configuration again; a bad one is reported and
 //! the old one stays.
 
+use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
 use crossbeam_channel::{Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::warn;
 
 use super::configuration::{self, Overrides};
 use super::{CliError, Exit, Global, log};
+use crate::daemon::live::Live;
+use crate::daemon::settings::Settings;
 use crate::daemon::{self, Control};
+use crate::monitor::http;
+use crate::monitor::view::View;
+use crate::spool::disk::Disk;
 
 /// Distributes what the spool holds, and goes on until it is told to stop
 #[derive(Args, Debug)]
@@ -49,7 +56,10 @@ impl Run {
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
         obey_signals(orders, overrides)?;
-        let summary = daemon::run(loaded.settings, &control).map_err(|error| CliError::TryAgain(error.to_string()))?;
+        let live = Arc::new(Live::default());
+        serve(&loaded.settings, &live);
+        let summary = daemon::run_on(&Disk::default(), loaded.settings, &control, &live)
+            .map_err(|error| CliError::TryAgain(error.to_string()))?;
         if summary.uncertain.is_empty() {
             return Ok(Exit::Done);
         }
@@ -71,6 +81,19 @@ impl Run {
         overrides.flags.extend(flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));
         overrides.relays = self.relay.clone();
         overrides
+    }
+}
+
+/// Lets others look. Mail doesn't wait for that.
+fn serve(settings: &Settings, live: &Arc<Live>) {
+    if !http::is_wanted(&settings.http) {
+        return;
+    }
+    let served = View::start(live.clone(), &settings.spool)
+        .map_err(|error| error.to_string())
+        .and_then(|view| http::start(view, settings).map_err(|error| error.to_string()));
+    if let Err(error) = served {
+        warn!("{error}; nothing is served over HTTP, mail is distributed all the same");
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Happening {
     },
     /// Another configuration is in force.
     Reloaded,
+    /// Something was paused or resumed.
+    PausesChanged,
     /// All directories were listed: what was not told of any more has gone.
     Scanned,
     /// A message was found.
@@ -194,7 +196,7 @@ impl Happening {
     pub fn message(&self) -> Option<&MessageId> {
         use Happening::*;
         match self {
-            SchedulerStarted { .. } | SchedulerStopped { .. } | Reloaded | Scanned => None,
+            SchedulerStarted { .. } | SchedulerStopped { .. } | Reloaded | PausesChanged | Scanned => None,
             RelayDown { .. } | RelayUp { .. } => None,
             Arrived { message, .. } | Requeued { message, .. } | Rescheduled { message, .. } => Some(message),
             Started { message, .. } => Some(message),

@@ -22,6 +22,7 @@ use crate::spool::layout::PauseName;
 use crate::spool::pause::{self, Paused};
 
 use super::clock;
+use super::events::Happening;
 use super::shared::Shared;
 
 /// How often workers look by themselves.
@@ -125,6 +126,7 @@ impl Shared {
         *self.pauses.in_force.write() = pauses.clone();
         self.current().relays.pause(&pauses.relays());
         self.board.wake();
+        self.tell(|| Happening::PausesChanged);
     }
 
     /// The same, if nobody has done so lately.

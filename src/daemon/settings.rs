@@ -23,6 +23,7 @@ pub struct Settings {
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
     pub lists: Lists,
+    pub http: HttpSettings,
     pub log: LogSettings,
 }
 
@@ -85,6 +86,19 @@ pub struct InjectSettings {
     pub min_free_space: u64,
 }
 
+/// What is served to browsers and programs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpSettings {
+    /// `address:port`, or `unix:/path`; empty: nothing is served.
+    pub listen: String,
+    /// Its first line is what whoever moves messages has to know; none: nobody may.
+    pub token_file: Option<PathBuf>,
+    /// Moves are allowed beyond loopback, in the clear.
+    pub insecure: bool,
+    /// Further names under which a browser may ask.
+    pub hosts: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// `None`: human on a terminal, journald where stderr is the journal, JSON otherwise.
@@ -127,6 +141,12 @@ impl Default for Settings {
             },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
             lists: Lists::default(),
+            http: HttpSettings {
+                listen: "127.0.0.1:9125".into(),
+                token_file: None,
+                insecure: false,
+                hosts: Vec::new(),
+            },
             log: LogSettings { format: None, level: "info".into() },
         }
     }

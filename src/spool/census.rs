@@ -159,6 +159,11 @@ pub fn of(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Optio
     one(spool, priority, name, &locked_files())
 }
 
+/// One message's figures, without a look at who works on it.
+pub fn figures(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Message>> {
+    one(spool, priority, name, &Locked(HashSet::new()))
+}
+
 fn one(spool: &Spool, priority: Priority, name: &MessageName, locked: &Locked) -> Result<Option<Message>> {
     let Some(folder) = Folder::open(spool, priority, name)? else { return Ok(None) };
     let Some(contents) = unless_gone(folder.contents())? else { return Ok(None) };

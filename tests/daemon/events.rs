@@ -102,7 +102,7 @@ fn a_message_that_is_moved_is_told_of_as_moved_and_refusals_are_told_with_the_re
     gate.wait_for(1);
     moves::requeue(&spool.open(), &id(ID), "7".parse().unwrap()).unwrap();
     let mut seen = || story(&subscription, &mut told, ID).contains(&"requeued".to_owned());
-    wait_until("it is told", || seen(), String::new);
+    wait_until("it is told", &mut seen, String::new);
     gate.open();
     spool.wait_until_empty();
     running.stop();

@@ -11,6 +11,8 @@ pub fn command() -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SYMPA_DIST_")) {
         command.env_remove(name);
     }
+    // Whoever wants to be served says so.
+    command.env("SYMPA_DIST_HTTP_LISTEN", "");
     command
 }
 

@@ -197,6 +197,58 @@ pub const KEYS: &[Key] = &[
         show: |settings| shown_size(settings.inject.min_free_space),
     },
     Key {
+        name: "http.listen",
+        set: |settings, text| {
+            let listen = one(text, LISTEN)?;
+            let is_path = listen.strip_prefix("unix:").is_some_and(|path| path.starts_with('/'));
+            if !listen.is_empty() && !is_path && listen.parse::<std::net::SocketAddr>().is_err() {
+                return Err(format!("expected {LISTEN}"));
+            }
+            settings.http.listen = listen.to_owned();
+            Ok(())
+        },
+        show: |settings| quoted(&settings.http.listen),
+    },
+    Key {
+        name: "http.token_file",
+        set: |settings, text| {
+            let file = one(text, "a file")?;
+            settings.http.token_file = (!file.is_empty()).then(|| PathBuf::from(file));
+            Ok(())
+        },
+        show: |settings| {
+            quoted(settings.http.token_file.as_deref().map_or(String::new(), |file| file.display().to_string()))
+        },
+    },
+    Key {
+        name: "http.insecure",
+        set: |settings, text| {
+            settings.http.insecure = match one(text, TRUTH)? {
+                "true" => true,
+                "false" => false,
+                _ => return Err(format!("expected {TRUTH}")),
+            };
+            Ok(())
+        },
+        show: |settings| settings.http.insecure.to_string(),
+    },
+    Key {
+        name: "http.hosts",
+        set: |settings, text| {
+            settings.http.hosts = match text {
+                Text::One(hosts) => {
+                    hosts.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+                }
+                Text::List(hosts) => hosts.clone(),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            let hosts: Vec<String> = settings.http.hosts.iter().map(quoted).collect();
+            format!("[{}]", hosts.join(", "))
+        },
+    },
+    Key {
         name: "log.format",
         set: |settings, text| {
             settings.log.format = match one(text, LOG_FORMAT)? {
@@ -232,6 +284,8 @@ pub const KEYS: &[Key] = &[
 const CHECKPOINT_SYNC: &str = "\"data\" (on disk before the next transaction) or \"none\"";
 const ON_UNCERTAIN: &str = "\"resend\" (some may get it twice) or \"skip\" (some may not get it)";
 pub(super) const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
+const LISTEN: &str = "\"address:port\", \"unix:/path\", or \"\" for nothing";
+const TRUTH: &str = "true or false";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
 const STARTTLS: &str = "\"never\", \"opportunistic\" or \"required\"";

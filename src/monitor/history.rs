@@ -1,0 +1,148 @@
+//! Rates, and the last hour by minutes.
+//!
+//! Nothing wakes up to be sampled: while something is sent, the view's thread adds a sample a second; what lies between
+//! two looks without one is filled with what was known at the first.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::daemon::tally::Tally;
+use crate::mail::{Level, Moment, Priority};
+
+/// What a rate is taken over.
+const WINDOW: Duration = Duration::from_secs(60);
+const MINUTES: usize = 60;
+
+/// A figure that only grows, sampled: its rate over the last minute.
+#[derive(Default, Debug)]
+pub struct Rate {
+    samples: VecDeque<(Moment, u64)>,
+}
+
+impl Rate {
+    pub fn add(&mut self, now: Moment, total: u64) {
+        // A clock that was set back would make the samples' order meaningless.
+        if self.samples.back().is_some_and(|(last, _)| *last > now) {
+            self.samples.clear();
+        }
+        self.samples.push_back((now, total));
+        while self.samples.get(1).is_some_and(|(second, _)| now.since(*second) >= WINDOW) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// A second, over the last minute or since the first sample, whichever is shorter.
+    pub fn at(&self, now: Moment) -> f64 {
+        let recent = |(at, _): &&(Moment, u64)| now.since(*at) <= WINDOW + Duration::from_secs(1);
+        let Some((first, before)) = self.samples.iter().find(recent) else { return 0.0 };
+        let (_, last) = self.samples.back().expect("there is a first one");
+        let time = now.since(*first).as_secs_f64();
+        if time < 0.5 { 0.0 } else { (last - before) as f64 / time }
+    }
+}
+
+/// A minute that is over, or the one that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Minute {
+    /// Its beginning; Unix seconds.
+    pub time: u64,
+    /// Messages by priority, `0` to `9` and `z`, as they were last known in it.
+    pub queued: [u32; Priority::COUNT],
+    /// Recipients.
+    pub sent: u64,
+    pub deferred: u64,
+    pub failed: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct History {
+    pub all: Rate,
+    pub levels: [Rate; Level::COUNT],
+    minutes: VecDeque<Minute>,
+    /// Sent, deferred and failed as they were counted last.
+    counted: [u64; 3],
+}
+
+impl History {
+    /// Takes down how things are.
+    pub fn sample(&mut self, now: Moment, tally: &Tally, queued: [u32; Priority::COUNT]) {
+        let mut totals = [0; 3];
+        for (rate, level) in self.levels.iter_mut().zip(&tally.levels) {
+            rate.add(now, level.sent.get());
+            for (total, counter) in totals.iter_mut().zip([&level.sent, &level.deferred, &level.failed]) {
+                *total += counter.get();
+            }
+        }
+        self.all.add(now, totals[0]);
+        self.begin_minute(now);
+        let minute = self.minutes.back_mut().expect("it has just begun");
+        minute.queued = queued;
+        let mut since = [0; 3];
+        for ((since, total), counted) in since.iter_mut().zip(totals).zip(&mut self.counted) {
+            *since = total - std::mem::replace(counted, total);
+        }
+        minute.sent += since[0];
+        minute.deferred += since[1];
+        minute.failed += since[2];
+    }
+
+    fn begin_minute(&mut self, now: Moment) {
+        let time = now.epoch().0 / 60 * 60;
+        let Some(&last) = self.minutes.back() else {
+            let queued = [0; Priority::COUNT];
+            return self.minutes.push_back(Minute { time, queued, sent: 0, deferred: 0, failed: 0 });
+        };
+        let missed = (time.saturating_sub(last.time) / 60).min(MINUTES as u64);
+        for ago in (0..missed).rev() {
+            let minute = Minute { time: time - ago * 60, sent: 0, deferred: 0, failed: 0, ..last };
+            self.minutes.push_back(minute);
+        }
+        while self.minutes.len() > MINUTES {
+            self.minutes.pop_front();
+        }
+    }
+
+    /// The last hour, oldest first.
+    pub fn minutes(&self) -> Vec<Minute> {
+        self.minutes.iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Epoch;
+
+    fn at(second: u64) -> Moment {
+        Epoch(second).into()
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_minute() {
+        let mut rate = Rate::default();
+        (0..=200).for_each(|second| rate.add(at(second), if second <= 140 { 0 } else { (second - 140) * 10 }));
+        assert!((9.8..=10.0).contains(&rate.at(at(200))), "{}", rate.at(at(200)));
+        assert!(rate.at(at(230)) < 10.0, "nothing has come since");
+        assert_eq!(rate.at(at(400)), 0.0);
+        assert_eq!(Rate::default().at(at(1)), 0.0);
+    }
+
+    #[test]
+    fn minutes_in_which_nobody_looked_are_as_the_last_one_that_was_seen() {
+        let (mut history, tally) = (History::default(), Tally::default());
+        let mut queued = [0; Priority::COUNT];
+        queued[5] = 7;
+        tally.levels[5].sent.inc_by(100);
+        history.sample(at(60), &tally, queued);
+        tally.levels[5].sent.inc_by(10);
+        history.sample(at(60 * 4 + 5), &tally, [0; Priority::COUNT]);
+        let seen: Vec<_> =
+            history.minutes().iter().map(|minute| (minute.time, minute.queued[5], minute.sent)).collect();
+        assert_eq!(seen, [(60, 7, 100), (120, 7, 0), (180, 7, 0), (240, 0, 10)]);
+        history.sample(at(60 * 1000), &tally, queued);
+        assert_eq!(history.minutes().len(), MINUTES);
+    }
+}

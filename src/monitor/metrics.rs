@@ -1,0 +1,177 @@
+//! The scheduler's figures in the OpenMetrics text format, for Prometheus.
+//!
+//! Base units, `_total` on counters, and no label whose values a list or a message could add to. A scrape reads the view
+//! and the tally: no directory, no file, and no lock that a worker waits for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::view::{LevelRow, View};
+use crate::daemon::clock;
+use crate::mail::Level;
+
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What of one level is counted, by its label.
+type Count<L> = (&'static str, fn(&L) -> u64);
+
+/// All of them, as text.
+pub fn text(view: &Arc<View>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(view.clone())));
+    let mut text = String::with_capacity(32 * 1024);
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<View>);
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("View")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.queue(&mut encoder)?;
+        self.work(&mut encoder)?;
+        self.relays(&mut encoder)
+    }
+}
+
+impl Scrape {
+    /// What waits.
+    fn queue(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        const MESSAGES: &[Count<LevelRow>] = &[
+            ("active", |level| level.active),
+            ("waiting", |level| level.waiting),
+            ("scheduled", |level| level.scheduled),
+            ("deferred", |level| level.deferred_messages),
+            ("held", |level| level.messages - level.active - level.waiting - level.scheduled - level.deferred_messages),
+        ];
+        const RECIPIENTS: &[Count<LevelRow>] = &[
+            ("left", |level| level.recipients_left),
+            ("deferred", |level| level.deferred),
+            ("failed", |level| level.failed),
+        ];
+        let levels = self.0.summary().levels;
+        for (name, help, counts) in [
+            ("sympa_dist_queue_messages", "Messages in the spool", MESSAGES),
+            ("sympa_dist_queue_recipients", "Recipients of messages in the spool who have not got them", RECIPIENTS),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for level in &levels {
+                for (state, count) in counts {
+                    let labels = [("priority", level.priority.as_str()), ("state", state)];
+                    gauge(family.encode_family(&labels)?, count(level) as f64)?;
+                }
+            }
+        }
+        let help = "Time since the oldest message arrived";
+        let name = "sympa_dist_queue_oldest_message_age_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let now = clock::epoch().0;
+        for level in &levels {
+            let age = level.oldest_arrival_time.map_or(0, |at| now.saturating_sub(at));
+            gauge(family.encode_family(&[("priority", level.priority.as_str())])?, age as f64)?;
+        }
+        Ok(())
+    }
+
+    /// What was done.
+    fn work(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let tally = &self.0.live.tally;
+        let levels = || Level::all().map(|level| (level.to_string(), &tally.levels[level.index()]));
+        let help = "Recipients by what became of them; deferred ones are counted each time";
+        let mut family = encoder.encode_descriptor("sympa_dist_recipients", help, None, MetricType::Counter)?;
+        for (priority, level) in levels() {
+            for (result, counter) in [("sent", &level.sent), ("deferred", &level.deferred), ("failed", &level.failed)] {
+                counter.encode(family.encode_family(&[("priority", priority.as_str()), ("result", result)])?)?;
+            }
+        }
+        let help = "Recipients of whom nobody knows whether they got the message";
+        let family = encoder.encode_descriptor("sympa_dist_uncertain_recipients", help, None, MetricType::Counter)?;
+        tally.uncertain.encode(family)?;
+        let help = "Transactions that the relay answered to the end";
+        let mut family = encoder.encode_descriptor("sympa_dist_transactions", help, None, MetricType::Counter)?;
+        for (priority, level) in levels() {
+            level.transactions.encode(family.encode_family(&[("priority", priority.as_str())])?)?;
+        }
+        let help = "Messages distributed";
+        let mut family = encoder.encode_descriptor("sympa_dist_messages", help, None, MetricType::Counter)?;
+        for (priority, level) in levels() {
+            level.messages.encode(family.encode_family(&[("priority", priority.as_str())])?)?;
+        }
+        let packets = &tally.packets;
+        let help = "Packets by how a worker's hold on them ended";
+        let mut family = encoder.encode_descriptor("sympa_dist_packets", help, None, MetricType::Counter)?;
+        for (result, counter) in [
+            ("finished", &packets.finished),
+            ("preempted", &packets.preempted),
+            ("given_back", &packets.given_back),
+            ("set_aside", &packets.set_aside),
+        ] {
+            counter.encode(family.encode_family(&[("result", result)])?)?;
+        }
+        let help = "Workers that gave way to another message";
+        let mut family = encoder.encode_descriptor("sympa_dist_preemptions", help, None, MetricType::Counter)?;
+        for from in Level::all() {
+            for to in Level::all().filter(|to| *to <= from) {
+                let counter = &tally.preemptions[from.index()][to.index()];
+                let (from, to) = (from.to_string(), to.to_string());
+                counter.encode(family.encode_family(&[("from", from.as_str()), ("to", to.as_str())])?)?;
+            }
+        }
+        let histograms: [(&str, &str, &Histogram); 3] = [
+            (
+                "preemption_latency",
+                "From finding an urgent message to a worker's giving way",
+                &tally.preemption_latency,
+            ),
+            ("transaction_duration", "From MAIL to the reply to the final dot", &tally.transaction_duration),
+            ("checkpoint_duration", "Writing down how far a packet is, sync included", &tally.checkpoint_duration),
+        ];
+        for (name, help, histogram) in histograms {
+            let name = format!("sympa_dist_{name}_seconds");
+            histogram.encode(encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?)?;
+        }
+        Ok(())
+    }
+
+    fn relays(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        // The configuration bounds their number.
+        let relays = self.0.live.relays();
+        let help = "Connections to relays";
+        let mut family = encoder.encode_descriptor("sympa_dist_smtp_connections", help, None, MetricType::Gauge)?;
+        for relay in &relays {
+            gauge(family.encode_family(&[("relay", relay.relay.relay.as_str())])?, relay.connections as f64)?;
+        }
+        let mut family =
+            encoder.encode_descriptor("sympa_dist_relay_up", "Whether a relay is in use", None, MetricType::Gauge)?;
+        for relay in &relays {
+            let up = f64::from(u8::from(relay.relay.state == "closed"));
+            gauge(family.encode_family(&[("relay", relay.relay.relay.as_str())])?, up)?;
+        }
+        let workers = self.0.live.workers() as f64;
+        gauge(encoder.encode_descriptor("sympa_dist_workers", "Threads that send", None, MetricType::Gauge)?, workers)?;
+        let help = "Whether mail could be sent now";
+        let ready = f64::from(u8::from(self.0.live.readiness().is_ready()));
+        gauge(encoder.encode_descriptor("sympa_dist_ready", help, None, MetricType::Gauge)?, ready)?;
+        let help = "This program";
+        let mut family = encoder.encode_descriptor("sympa_dist_build_info", help, None, MetricType::Gauge)?;
+        gauge(family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?, 1.0)
+    }
+}
+
+fn gauge(encoder: MetricEncoder<'_>, value: f64) -> Result<(), fmt::Error> {
+    ConstGauge::new(value).encode(encoder)
+}
