@@ -48,9 +48,8 @@ fn work_off(posts: &[Post], policy: Policy, workers: usize, packet: u32) -> Hist
         if coming.peek().is_none() && there.is_empty() {
             return history;
         }
-        for worker in 0..workers {
-            let before = busy[worker];
-            let next = match before {
+        for hands in &mut busy {
+            let next = match *hands {
                 None => backlog.take(at(now)),
                 Some((current, left)) => match backlog.boundary(current, at(now)) {
                     Boundary::Continue => None,
@@ -64,13 +63,13 @@ fn work_off(posts: &[Post], policy: Policy, workers: usize, packet: u32) -> Hist
             };
             if let Some(next) = next {
                 let (n, packets) = there.get_mut(&next).unwrap();
-                busy[worker] = Some((next, packets.pop().expect("what is handed out is there")));
+                *hands = Some((next, packets.pop().expect("what is handed out is there")));
                 if opened.insert(next, true).is_none() {
                     backlog.opened(next, packets.len() as u32, posts[*n].transactions);
                 }
             }
             let waiting = there.iter().filter(|(_, (_, packets))| !packets.is_empty());
-            let Some((current, left)) = &mut busy[worker] else {
+            let Some((current, left)) = hands else {
                 assert_eq!(waiting.count(), 0, "a worker idles at {now} while packets wait");
                 continue;
             };
@@ -84,7 +83,7 @@ fn work_off(posts: &[Post], policy: Policy, workers: usize, packet: u32) -> Hist
             if *left == 0 {
                 let current = *current;
                 backlog.done(current);
-                busy[worker] = None;
+                *hands = None;
                 if backlog.is_idle(current) {
                     backlog.gone(current);
                     let (n, _) = there.remove(&current).unwrap();
