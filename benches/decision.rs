@@ -37,7 +37,7 @@ const NOW: Moment = Moment(1_800_000_000_000_000);
 fn arrival(n: u64) -> Arrival {
     let shuffled = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let level = Level::new((shuffled % 10) as u8).expect("below 10");
-    Arrival { level, arrived: Epoch(1_700_000_000 + shuffled % 10_000_000), due: None, seen: NOW }
+    Arrival { level, arrived: Epoch(1_700_000_000 + shuffled % 10_000_000), due: None, seen: NOW, group: None }
 }
 
 pub fn decision(record: &mut Record, quick: bool) {

@@ -12,6 +12,7 @@ mod peers;
 mod plot;
 mod record;
 mod scenarios;
+mod simulator;
 mod sinks;
 mod subject;
 #[path = "../tests/support/mod.rs"]
@@ -35,7 +36,7 @@ fn main() {
     let all = arguments.iter().any(|argument| argument == "--all");
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let unknown = arguments.iter().find(|name| {
-        !["--quick", "--all"].contains(&name.as_str()) && !ALL.iter().any(|scenario| scenario.name == **name)
+        !["--quick", "--all"].contains(&name.as_str()) && !ALL.iter().any(|scenario| scenario.is_called(name))
     });
     if let Some(unknown) = unknown {
         let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
@@ -48,7 +49,7 @@ fn main() {
     }
     let mut record = Record::begin(&arguments);
     for scenario in ALL {
-        let named = wanted.iter().any(|wanted| *wanted == scenario.name);
+        let named = wanted.iter().any(|wanted| scenario.is_called(wanted));
         if !(named || all || wanted.is_empty() && !scenario.optional) {
             continue;
         }

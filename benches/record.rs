@@ -15,6 +15,8 @@ pub struct Record {
     facts: Vec<(&'static str, String)>,
     rows: Vec<Row>,
     files: Vec<(&'static str, String)>,
+    /// Below the table.
+    text: String,
     /// What was not measured, and why.
     missing: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Record {
             facts: vec![("load before", load)],
             rows: Vec::new(),
             files: Vec::new(),
+            text: String::new(),
             missing: Vec::new(),
         }
     }
@@ -71,6 +74,11 @@ impl Record {
     /// A version, say, of something that takes part.
     pub fn fact(&mut self, name: &'static str, value: impl Into<String>) {
         self.facts.push((name, value.into()));
+    }
+
+    /// A table of its own, below the one of all figures.
+    pub fn say(&mut self, text: &str) {
+        self.text += &format!("\n{text}");
     }
 
     /// A file of the run's folder.
@@ -135,6 +143,7 @@ impl Record {
             }
             let _ = writeln!(raw, "{line}");
         }
+        text += &self.text;
         text.push('\n');
         for (curve, series) in self.curves() {
             let name = format!("{}.svg", curve.name);

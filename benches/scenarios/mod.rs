@@ -13,6 +13,7 @@ mod throughput;
 
 use super::decision::decision;
 use super::record::Record;
+use super::simulator;
 
 /// One of them.
 pub struct Scenario {
@@ -21,6 +22,13 @@ pub struct Scenario {
     pub measure: fn(&mut Record, bool),
     /// Only if it is named.
     pub optional: bool,
+}
+
+impl Scenario {
+    /// By its name, or by the beginning of it before a hyphen: `simulate` is all of `simulate-…`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
 }
 
 const fn scenario(name: &'static str, measure: fn(&mut Record, bool)) -> Scenario {
@@ -39,6 +47,9 @@ pub const ALL: &[Scenario] = &[
     scenario("memory", memory::memory),
     scenario("scale", scale::scale),
     scenario("decision", decision),
+    scenario("simulate-university", simulator::university),
+    scenario("simulate-newsletters", simulator::newsletters),
+    scenario("simulate-internet", simulator::internet),
     scenario("distance", distance::distance),
     scenario("sweep", sweep::sweep),
     scenario("profile", profile::profile),

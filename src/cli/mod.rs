@@ -37,6 +37,7 @@ use clap::{Args, Parser, Subcommand};
 
 use configuration::{BadConfig, Loaded, Overrides};
 
+use crate::daemon::settings::Settings;
 use crate::mail::BadMessageId;
 use crate::spool::Spool;
 use crate::spool::disk::{Disk, DiskError};
@@ -202,7 +203,12 @@ impl Global {
 
     /// The spool, which must be there.
     fn open_spool(&self) -> Result<Spool, CliError> {
-        Ok(Spool::open(&Disk::default(), &self.load()?.settings.spool)?)
+        Ok(self.open_spool_and_settings()?.0)
+    }
+
+    fn open_spool_and_settings(&self) -> Result<(Spool, Settings), CliError> {
+        let settings = self.load()?.settings;
+        Ok((Spool::open(&Disk::default(), &settings.spool)?, settings))
     }
 }
 

@@ -9,7 +9,7 @@ use super::report::{PauseRow, Row, age, local_time, printable};
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
 use crate::mail::Priority;
-use crate::spool::census::{self, Census, Message};
+use crate::spool::census::{self, Census};
 use crate::spool::layout::MessageName;
 use crate::spool::pause::{self, Paused};
 use crate::spool::running::{self, Scheduler};
@@ -39,7 +39,8 @@ pub struct Queue {
 
 impl Queue {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
-        let spool = global.open_spool()?;
+        let (spool, settings) = global.open_spool_and_settings()?;
+        let ageing = settings.ageing();
         let now = clock::epoch();
         let schedulers = running::list(&spool)?;
         if self.relays {
@@ -60,7 +61,7 @@ impl Queue {
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
         if self.json {
             for message in &messages {
-                let mut row = Row::of(message, now).with_pauses(message, &pauses);
+                let mut row = Row::of(message, ageing, now).with_pauses(message, &pauses);
                 if self.recipients {
                     row.recipients = Some(show::recipients(&spool, message)?);
                 }
@@ -68,7 +69,9 @@ impl Queue {
                 writeln!(stdout)?;
             }
         } else {
-            print(&mut stdout, &messages, &pauses, now.0)?;
+            let row = |message| Row::of(message, ageing, now).with_pauses(message, &pauses);
+            let rows: Vec<Row> = messages.iter().map(row).collect();
+            print(&mut stdout, &rows, now.0)?;
             for paused in &pauses {
                 writeln!(stdout, "-- {}", PauseRow::of(paused))?;
             }
@@ -141,14 +144,12 @@ fn told(relay: &running::Relay) -> String {
     format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try))
 }
 
-fn print(out: &mut impl Write, messages: &[Message], pauses: &[Paused], now: u64) -> std::io::Result<()> {
-    let row = |message: &Message| Row::of(message, crate::mail::Epoch(now)).with_pauses(message, pauses);
-    let rows: Vec<Row> = messages.iter().map(row).collect();
+fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
     if rows.is_empty() {
         return writeln!(out, "Mail queue is empty");
     }
     writeln!(out, "-P- -Queue ID- (* active, ! held)  --Size--  -----Arrival-----  -Sender-")?;
-    for row in &rows {
+    for row in rows {
         let id = format!("{}{}", row.queue_id, row.mark());
         let arrival = local_time(row.arrival_time);
         writeln!(out, " {}  {id}  {}  {arrival}  {}", row.priority, row.message_size, row.sender)?;
@@ -166,6 +167,9 @@ fn print(out: &mut impl Write, messages: &[Message], pauses: &[Paused], now: u64
         if row.failed > 0 {
             said.push(format!("{} failed", row.failed));
         }
+        if let Some(chosen) = row.chosen_priority.as_ref().filter(|&chosen| *chosen != row.priority) {
+            said.push(format!("waits long, chosen as {chosen}"));
+        }
         if let Some(at) = row.not_before.filter(|&at| at > now) {
             said.push(format!("not before {}", local_time(at)));
         }
@@ -181,7 +185,7 @@ fn print(out: &mut impl Write, messages: &[Message], pauses: &[Paused], now: u64
         said.extend(row.paused.as_ref().map(ToString::to_string));
         writeln!(out, "        {}", said.join("; "))?;
     }
-    writeln!(out, "\n{}\n", depth(&rows, now))?;
+    writeln!(out, "\n{}\n", depth(rows, now))?;
     let kilobytes: u64 = rows.iter().map(|row| row.message_size).sum::<u64>().div_ceil(1024);
     writeln!(out, "-- {kilobytes} Kbytes in {} Request{}.", rows.len(), if rows.len() == 1 { "" } else { "s" })
 }

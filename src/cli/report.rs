@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::mail::{Epoch, MessageId};
 use crate::render::head::{self, SpoolHead};
+use crate::schedule::Ageing;
 use crate::spool::census::{Message, State};
 use crate::spool::note::Note;
 use crate::spool::pause::{Pause, Paused};
@@ -27,6 +28,9 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<Vec<Recipient>>,
     pub priority: String,
+    /// With ageing: at which level waiting has brought it, for choosing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_priority: Option<String>,
     pub state: &'static str,
     pub list: String,
     pub packets_total: u64,
@@ -91,7 +95,7 @@ pub struct Recipient {
 }
 
 impl Row {
-    pub fn of(message: &Message, now: Epoch) -> Row {
+    pub fn of(message: &Message, ageing: Option<Ageing>, now: Epoch) -> Row {
         // What can't be read is the scheduler's to set aside; here it only lacks its totals.
         let head = head::split(&message.top).map(|(head, _)| head).unwrap_or_default();
         let (left, deferred) = (message.left(), message.deferred());
@@ -100,6 +104,10 @@ impl Row {
         let fresh_packets = message.packets.iter().filter(|packet| packet.name.retry.is_none()).count() as u64;
         let packets_total = head.packets_total.map_or(fresh_packets, u64::from).max(fresh_packets);
         let id = &message.name.id;
+        // What is held, or not due, waits for something else than its turn.
+        let waits = matches!(message.state(now), State::Waiting | State::Active);
+        let level = message.priority.level().filter(|_| waits);
+        let chosen = ageing.zip(level).map(|(ageing, level)| ageing.lifted(level, message.waits_since(), now));
         Row {
             queue_name: message.priority.to_string(),
             queue_id: id.to_string(),
@@ -109,6 +117,7 @@ impl Row {
             sender: sender(&head, id),
             recipients: None,
             priority: message.priority.to_string(),
+            chosen_priority: chosen.map(|level| level.to_string()),
             state: message.state(now).as_str(),
             list: id.list().to_owned(),
             packets_total,

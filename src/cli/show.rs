@@ -53,7 +53,7 @@ struct ShownPacket {
 
 impl Show {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
-        let spool = global.open_spool()?;
+        let (spool, settings) = global.open_spool_and_settings()?;
         let now = clock::epoch();
         let mut stdout = std::io::stdout().lock();
         let found = match spool.locate(&self.id)? {
@@ -72,7 +72,7 @@ impl Show {
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
         let shown = Shown {
-            row: Row::of(&message, now).with_pauses(&message, &pause::list(&spool, now)?),
+            row: Row::of(&message, settings.ageing(), now).with_pauses(&message, &pause::list(&spool, now)?),
             packets: message
                 .packets
                 .iter()

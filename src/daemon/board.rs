@@ -6,56 +6,88 @@
 mod paused;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::mail::{Epoch, Level, Moment};
-use crate::schedule::{Arrival, Backlog, Boundary, Key};
+use crate::schedule::{Arrival, Backlog, Boundary, Group, Key, Policy};
 use crate::spool::layout::MessageName;
 
 use super::clock;
 use super::message::OpenMessage;
 use super::pauses::InForce;
+use super::register::Register;
 
 /// See the module.
 pub struct Board {
     inner: Mutex<Inner>,
-    /// Workers without work wait here.
-    work: Condvar,
+    /// Workers without work wait here, each crew by itself.
+    work: [Condvar; Crew::COUNT],
     /// Workers that can't work wait here: a packet's arrival is nothing to them.
     relief: Condvar,
 }
 
 struct Inner {
     backlog: Backlog,
-    keys: HashMap<Arc<MessageName>, Key>,
-    known: HashMap<Key, Known>,
+    known: Register,
     /// Those that sleep since they are paused, or outside their list's windows.
     paused: HashSet<Key>,
     pauses: Arc<InForce>,
-    /// Workers that wait for work.
-    idle: usize,
-    /// Packets reserved for them, which they have not fetched yet: at most one each.
-    handed: VecDeque<Key>,
+    waiting: [Waiting; Crew::COUNT],
+    /// Counts looks at directories.
+    look: u32,
+    list_limit: ListLimit,
+    /// Lists that have, or had, a limit.
+    groups: HashMap<Box<str>, Group>,
     /// Counts calls of [`Board::wake`].
     wakes: u64,
     stopping: bool,
 }
 
-struct Known {
-    name: Arc<MessageName>,
-    level: Level,
-    open: Option<Arc<OpenMessage>>,
-    /// A watch or a scan has seen it since it is known.
-    seen_again: bool,
+/// How many workers a list's messages may have together; `None`: any number.
+pub type ListLimit = Box<dyn Fn(&str) -> Option<NonZero<u32>> + Send>;
+
+/// What a worker takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crew {
+    Any,
+    /// Nothing less urgent than this level: express workers.
+    UpTo(Level),
+}
+
+impl Crew {
+    const COUNT: usize = 2;
+
+    fn index(self) -> usize {
+        match self {
+            Crew::Any => 0,
+            Crew::UpTo(_) => 1,
+        }
+    }
+
+    fn last(self) -> Level {
+        match self {
+            Crew::Any => Level::LAST,
+            Crew::UpTo(last) => last,
+        }
+    }
+}
+
+/// Workers of a crew that wait for work.
+struct Waiting {
+    crew: Crew,
+    idle: usize,
+    /// Packets reserved for them, which they have not fetched yet: at most one each.
+    handed: VecDeque<Key>,
 }
 
 /// One packet of this message is reserved for the worker that got this.
 pub struct Assignment {
     pub key: Key,
-    pub name: Arc<MessageName>,
+    pub name: MessageName,
     pub level: Level,
     /// `None`: nobody has opened it yet; the worker does, and says so with [`Board::opened`].
     pub open: Option<Arc<OpenMessage>>,
@@ -86,31 +118,53 @@ pub enum Decision {
     /// Give way: the assignment is reserved for this worker.
     Yield {
         to: Assignment,
-        /// Since the urgent message was seen.
+        /// Since the other message was seen.
         waited: Duration,
-        /// At which level this worker's own message stands.
+        /// At which level this worker's own message is chosen, and the other one.
         from: Level,
+        to_level: Level,
     },
+    /// The message was requeued beyond what this worker takes.
+    GiveBack,
     /// The message was forgotten (held, cancelled, moved away).
     Gone,
     Stop,
 }
 
 impl Board {
-    pub fn new() -> Board {
-        let (backlog, keys, known) = (Backlog::new(), HashMap::new(), HashMap::new());
-        let (paused, pauses) = (HashSet::new(), Arc::default());
-        let (handed, idle, wakes) = (VecDeque::new(), 0, 0);
-        let inner = Inner { backlog, keys, known, paused, pauses, idle, handed, wakes, stopping: false };
-        Board { inner: Mutex::new(inner), work: Condvar::new(), relief: Condvar::new() }
+    pub fn new(policy: Policy, list_limit: ListLimit) -> Board {
+        let waiting = |crew| Waiting { crew, idle: 0, handed: VecDeque::new() };
+        let inner = Inner {
+            backlog: Backlog::with(policy),
+            known: Register::default(),
+            paused: HashSet::new(),
+            pauses: Arc::default(),
+            waiting: [waiting(Crew::Any), waiting(Crew::UpTo(Level::FIRST))],
+            look: 0,
+            list_limit,
+            groups: HashMap::new(),
+            wakes: 0,
+            stopping: false,
+        };
+        Board { inner: Mutex::new(inner), work: Default::default(), relief: Condvar::new() }
     }
 
-    /// A message was found at `level`. `None` if it was known to be there; else where it was known to be before.
+    /// From now on it is chosen like this.
+    pub fn set_policy(&self, policy: Policy, list_limit: ListLimit) {
+        let mut inner = self.inner.lock();
+        inner.backlog.set_policy(policy, clock::now());
+        inner.list_limit = list_limit;
+        inner.limit_lists();
+        self.hand_out(&mut inner);
+    }
+
+    /// A message was found at `level`.
     pub fn found(&self, name: MessageName, level: Level, seen: Moment) -> Found {
         let mut inner = self.inner.lock();
-        if let Some(&key) = inner.keys.get(&name) {
-            let known = inner.known.get_mut(&key).expect("keys and known go together");
-            known.seen_again = true;
+        let look = inner.look;
+        if let Some(key) = inner.known.find(&name) {
+            let known = inner.known.get_mut(key).expect("just found");
+            (known.seen_again, known.look) = (true, look);
             if known.level == level {
                 return Found::Known;
             }
@@ -123,17 +177,16 @@ impl Board {
         let is_paused = inner.pauses.stops(name.id.list(), level);
         let due = if is_paused { Some(paused::FOREVER) } else { name.not_before() };
         let due = due.filter(|&due| Moment::from(due) > seen);
-        let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen });
-        let name = Arc::new(name);
-        inner.keys.insert(name.clone(), key);
-        inner.known.insert(key, Known { name, level, open: None, seen_again: false });
+        let group = inner.group(name.id.list());
+        let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen, group });
+        inner.known.insert(key, &name, level, look);
         if is_paused {
             inner.paused.insert(key);
         }
         match due {
             None => self.hand_out(&mut inner),
             // All, since each worker that waits has to wait for the new time.
-            Some(_) => drop(self.work.notify_all()),
+            Some(_) => self.wake_the_idle(),
         }
         Found::New
     }
@@ -142,24 +195,26 @@ impl Board {
     /// and knows better where it went. `true`: it is forgotten.
     pub fn missing(&self, name: &MessageName, level: Level) -> bool {
         let mut inner = self.inner.lock();
-        if let Some(&key) = inner.keys.get(name)
-            && inner.known[&key].level == level
-            && !inner.backlog.is_working(key)
-        {
-            inner.forget(key);
-            return true;
-        }
-        false
+        inner.known.find(name).is_some_and(|key| inner.forget_missing(key, level).is_some())
     }
 
-    /// The names known at `level`.
-    pub fn names_at(&self, level: Level) -> Vec<Arc<MessageName>> {
-        let inner = self.inner.lock();
-        inner.known.values().filter(|known| known.level == level).map(|known| known.name.clone()).collect()
+    /// A directory is about to be listed, and each message in it said to be found.
+    pub fn begin_look(&self) {
+        let mut inner = self.inner.lock();
+        inner.look = inner.look.wrapping_add(1);
     }
 
-    /// Waits for work; at most until `until`.
-    pub fn next(&self, until: Option<Instant>) -> Next {
+    /// All that is at `level` was found since [`Board::begin_look`]: what was not is missing. Says what is forgotten.
+    pub fn end_look(&self, level: Level) -> Vec<MessageName> {
+        let mut inner = self.inner.lock();
+        let look = inner.look;
+        let unseen = inner.known.iter().filter(|(_, known)| known.level == level && known.look != look);
+        let unseen: Vec<Key> = unseen.map(|(key, _)| key).collect();
+        unseen.into_iter().filter_map(|key| inner.forget_missing(key, level)).collect()
+    }
+
+    /// Waits for work that `crew` takes; at most until `until`.
+    pub fn next(&self, crew: Crew, until: Option<Instant>) -> Next {
         let mut inner = self.inner.lock();
         let wakes = inner.wakes;
         let mut is_over = false;
@@ -169,7 +224,7 @@ impl Board {
             }
             // Before all else: what was handed to a waiting worker is nobody else's any more.
             let now = clock::now();
-            if let Some(assignment) = inner.next_handed().or_else(|| inner.take(now)) {
+            if let Some(assignment) = inner.next_handed(crew).or_else(|| inner.take(crew, now)) {
                 return Next::Work(assignment);
             }
             if inner.wakes != wakes {
@@ -179,16 +234,21 @@ impl Board {
                 return Next::Waited;
             }
             // Whoever waits, waits for the next message that becomes due by the clock as well.
-            let due = inner.backlog.next_due().map(|due| Instant::now() + Moment::from(due).since(now));
-            inner.idle += 1;
+            let due = inner.backlog.next_due().map(Moment::from);
+            // Any other worker takes what waits as it stands.
+            let lift = inner.backlog.next_lift().filter(|_| crew != Crew::Any);
+            let due = [due, lift].into_iter().flatten().min().map(|due| Instant::now() + due.since(now));
+            let (waiting, work) = (crew.index(), &self.work[crew.index()]);
+            inner.waiting[waiting].crew = crew;
+            inner.waiting[waiting].idle += 1;
             match [until, due].into_iter().flatten().min() {
-                None => self.work.wait(&mut inner),
+                None => work.wait(&mut inner),
                 Some(soonest) => {
-                    let timed_out = self.work.wait_until(&mut inner, soonest).timed_out();
+                    let timed_out = work.wait_until(&mut inner, soonest).timed_out();
                     is_over = timed_out && Some(soonest) == until;
                 }
             }
-            inner.idle -= 1;
+            inner.waiting[waiting].idle -= 1;
         }
     }
 
@@ -202,20 +262,21 @@ impl Board {
         inner.stopping
     }
 
-    /// The worker that was assigned an unopened message has opened it; beside its own, `ready` packets wait.
-    pub fn opened(&self, key: Key, open: &Arc<OpenMessage>, ready: u32) {
+    /// The worker that was assigned an unopened message has opened it; beside its own, `ready` packets wait, and all of
+    /// them are about so many transactions.
+    pub fn opened(&self, key: Key, open: &Arc<OpenMessage>, ready: u32, transactions: u32) {
         let mut inner = self.inner.lock();
-        let Some(known) = inner.known.get_mut(&key) else { return };
+        let Some(known) = inner.known.get_mut(key) else { return };
         known.open = Some(open.clone());
         inner.paused.remove(&key);
-        inner.backlog.opened(key, ready);
+        inner.backlog.opened(key, ready, transactions);
         self.hand_out(&mut inner);
     }
 
     /// The message was found elsewhere by the worker that is on it. `true` if that is news.
     pub fn moved(&self, key: Key, level: Level) -> bool {
         let mut inner = self.inner.lock();
-        if let Some(known) = inner.known.get_mut(&key)
+        if let Some(known) = inner.known.get_mut(key)
             && known.level != level
         {
             known.level = level;
@@ -230,31 +291,42 @@ impl Board {
     /// one give way as well.
     fn hand_out(&self, inner: &mut Inner) {
         let now = clock::now();
-        while inner.handed.len() < inner.idle
-            && let Some(key) = inner.backlog.take(now)
-        {
-            inner.handed.push_back(key);
-            self.work.notify_one();
+        let Inner { backlog, waiting, .. } = inner;
+        // Those that take anything first: the others are kept for when these have no time.
+        for (Waiting { crew, idle, handed }, work) in waiting.iter_mut().zip(&self.work) {
+            while handed.len() < *idle
+                && let Some(key) = backlog.take_up_to(crew.last(), now)
+            {
+                handed.push_back(key);
+                work.notify_one();
+            }
+        }
+    }
+
+    fn wake_the_idle(&self) {
+        for work in &self.work {
+            work.notify_all();
         }
     }
 
     /// Where the message is believed to be; `None` once it is forgotten.
     pub fn level(&self, key: Key) -> Option<Level> {
-        self.inner.lock().known.get(&key).map(|known| known.level)
+        self.inner.lock().known.get(key).map(|known| known.level)
     }
 
     /// A transaction of this message has ended: what now?
-    pub fn boundary(&self, key: Key) -> Decision {
+    pub fn boundary(&self, crew: Crew, key: Key) -> Decision {
         let mut inner = self.inner.lock();
         if inner.stopping {
             return Decision::Stop;
         }
-        match inner.backlog.boundary(key, clock::now()) {
+        match inner.backlog.boundary_up_to(crew.last(), key, clock::now()) {
             Boundary::Continue => Decision::GoOn,
+            Boundary::TooFar => Decision::GiveBack,
             Boundary::Gone => Decision::Gone,
             Boundary::Yield(preemption) => {
                 let to = inner.assignment(preemption.to).expect("what the backlog hands out is known");
-                Decision::Yield { to, waited: preemption.waited, from: preemption.from }
+                Decision::Yield { to, waited: preemption.waited, from: preemption.from, to_level: preemption.to_level }
             }
         }
     }
@@ -285,19 +357,19 @@ impl Board {
     /// [`Board::put_off`].
     pub fn sleep(&self, key: Key, until: Epoch) {
         let mut inner = self.inner.lock();
-        if let Some(known) = inner.known.get_mut(&key) {
+        if let Some(known) = inner.known.get_mut(key) {
             known.open = None;
             inner.backlog.sleep(key, until);
             drop(inner);
-            self.work.notify_all();
+            self.wake_the_idle();
         }
     }
 
     /// The message is distributed, held, cancelled or set aside.
     pub fn gone(&self, key: Key) {
         let mut inner = self.inner.lock();
-        let known = inner.known.get(&key).filter(|known| known.seen_again);
-        let again = known.map(|known| (MessageName::clone(&known.name), known.level));
+        let known = inner.known.get(key).filter(|known| known.seen_again);
+        let again = known.map(|known| (known.name(), known.level));
         inner.forget(key);
         drop(inner);
         if let Some((name, level)) = again {
@@ -309,27 +381,27 @@ impl Board {
     /// Wakes all workers that wait: a relay is back, the settings or perhaps the clock have changed.
     pub fn wake(&self) {
         self.inner.lock().wakes += 1;
-        self.work.notify_all();
+        self.wake_the_idle();
         self.relief.notify_all();
     }
 
     /// Nobody gets work any more.
     pub fn stop(&self) {
         self.inner.lock().stopping = true;
-        self.work.notify_all();
+        self.wake_the_idle();
         self.relief.notify_all();
     }
 }
 
 impl Inner {
-    fn take(&mut self, now: Moment) -> Option<Assignment> {
-        let key = self.backlog.take(now)?;
+    fn take(&mut self, crew: Crew, now: Moment) -> Option<Assignment> {
+        let key = self.backlog.take_up_to(crew.last(), now)?;
         self.assignment(key)
     }
 
-    fn next_handed(&mut self) -> Option<Assignment> {
+    fn next_handed(&mut self, crew: Crew) -> Option<Assignment> {
         // A message may be forgotten between being handed out and being fetched.
-        while let Some(key) = self.handed.pop_front() {
+        while let Some(key) = self.waiting[crew.index()].handed.pop_front() {
             if let Some(assignment) = self.assignment(key) {
                 return Some(assignment);
             }
@@ -339,15 +411,48 @@ impl Inner {
 
     /// `None` if the message was forgotten.
     fn assignment(&self, key: Key) -> Option<Assignment> {
-        let known = self.known.get(&key)?;
-        Some(Assignment { key, name: known.name.clone(), level: known.level, open: known.open.clone() })
+        let known = self.known.get(key)?;
+        Some(Assignment { key, name: known.name(), level: known.level, open: known.open.clone() })
+    }
+
+    fn forget_missing(&mut self, key: Key, level: Level) -> Option<MessageName> {
+        let known = self.known.get(key).filter(|known| known.level == level)?;
+        if self.backlog.is_working(key) {
+            return None;
+        }
+        let name = known.name();
+        self.forget(key);
+        Some(name)
     }
 
     fn forget(&mut self, key: Key) {
-        if let Some(known) = self.known.remove(&key) {
-            self.keys.remove(&known.name);
+        if self.known.remove(key).is_some() {
             self.paused.remove(&key);
             self.backlog.gone(key);
+        }
+    }
+
+    /// With which others a list's messages share a limit.
+    fn group(&mut self, list: &str) -> Option<Group> {
+        if let Some(&group) = self.groups.get(list) {
+            return Some(group);
+        }
+        let most = (self.list_limit)(list)?;
+        let group = Group(NonZero::new(self.groups.len() as u32 + 1).expect("not zero"));
+        self.groups.insert(list.into(), group);
+        self.backlog.set_limit(group, Some(most));
+        Some(group)
+    }
+
+    /// The limits are others: for all lists, and all messages that are known.
+    fn limit_lists(&mut self) {
+        for (list, &group) in &self.groups {
+            self.backlog.set_limit(group, (self.list_limit)(list));
+        }
+        let known: Vec<(Key, String)> = self.known.iter().map(|(key, known)| (key, known.list())).collect();
+        for (key, list) in known {
+            let group = self.group(&list);
+            self.backlog.regroup(key, group);
         }
     }
 }

@@ -41,18 +41,20 @@ impl Worker {
         if let Some(why) = message.is_late(clock::epoch()) {
             return Err(End::Hold(why));
         }
-        match self.shared.board.boundary(key) {
+        match self.shared.board.boundary(self.crew(), key) {
             Decision::GoOn if self.has_new_settings() => Err(End::Reloaded),
             Decision::GoOn => Ok(()),
+            Decision::GiveBack => Err(End::NotItsOwn),
             Decision::Stop => Err(End::Stopped),
             Decision::Gone => Err(End::Gone),
-            Decision::Yield { to, waited, from } => {
+            Decision::Yield { to, waited, from, to_level } => {
+                let why = if to_level < from { "a more urgent message" } else { "another message of its level" };
                 info!(
                     message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), %from,
                     urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
-                    "gives way to a more urgent message"
+                    "gives way to {why}"
                 );
-                self.shared.live.tally.preemption(from, to.level, waited);
+                self.shared.live.tally.preemption(from, to_level, waited);
                 message.is_preempted(packet, clock::now());
                 self.shared.tell(|| Happening::Preempted {
                     message: message.folder.id().clone(),

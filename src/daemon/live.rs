@@ -97,7 +97,10 @@ impl Live {
 
     /// Threads that could work.
     pub fn workers(&self) -> usize {
-        self.scheduler().map_or(0, |shared| shared.current().settings.run.workers.get())
+        self.scheduler().map_or(0, |shared| {
+            let current = shared.current();
+            current.settings.run.workers.get() + current.settings.run.express_workers
+        })
     }
 
     pub fn relays(&self) -> Vec<RelayState> {

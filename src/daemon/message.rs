@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 
 use crate::mail::{Address, Body, Epoch, MessageId, Mode, Moment, PacketName, Priority, ReversePath};
 use crate::render;
+use crate::render::head::SpoolHead;
 use crate::spool::Spool;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::LatestFailures;
 use crate::spool::folder::Folder;
-use crate::spool::layout::{self, MessageName};
+use crate::spool::layout::{self, FileName, MessageName};
 
 /// See the module.
 pub struct OpenMessage {
@@ -24,6 +25,8 @@ pub struct OpenMessage {
     pub not_after: Option<Epoch>,
     /// A worker has held it. Whoever comes to the same end later must not hold it again: it may have been released.
     pub held: AtomicBool,
+    /// About how many were to be sent to when it was opened.
+    pub recipients: u64,
     deck: Mutex<Deck>,
     bodies: Mutex<HashMap<Mode, Arc<Body>>>,
     pub latest_failures: Mutex<LatestFailures>,
@@ -83,20 +86,22 @@ impl OpenMessage {
             }
             message => message?,
         };
-        let (sender, not_after, body) = match read_head(folder.id(), &message) {
-            Ok((sender, not_after, rest)) => (sender, not_after, render::wire::encode(rest)),
+        let (head, sender, body) = match read_head(folder.id(), &message) {
+            Ok((head, sender, rest)) => (head, sender, render::wire::encode(rest)),
             Err(why) => return Err(Unopened::Bad { folder: Box::new(folder), why }),
         };
         let is_due = |packet: &PacketName| packet.due().is_none_or(|due| due <= now);
-        let waiting = contents.packets.into_iter().filter(is_due).collect();
+        let waiting: VecDeque<PacketName> = contents.packets.into_iter().filter(is_due).collect();
+        let recipients = estimate(&head, &folder, &waiting)?;
         Ok(OpenMessage {
             sender,
             // An id's time is its producer's word; the file's is when it was written here. Expiry gives the benefit of
             // the doubt.
             arrival: folder.id().arrival().max(modified),
             folder,
-            not_after,
+            not_after: head.not_after,
             held: AtomicBool::new(false),
+            recipients,
             deck: Mutex::new(Deck { waiting, taken: HashSet::new(), preempted: HashMap::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
             latest_failures: Mutex::default(),
@@ -168,13 +173,26 @@ impl OpenMessage {
     }
 }
 
-/// The envelope sender, when it is too late, and the message without the spool's own lines.
-fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, Option<Epoch>, &'m [u8]), String> {
+/// About how many recipients the packets have, without reading them: by what the producer said, or the first one's size.
+fn estimate(head: &SpoolHead, folder: &Folder, packets: &VecDeque<PacketName>) -> Result<u64, DiskError> {
+    /// Octets of an address and its newline.
+    const LINE: u64 = 25;
+    let fresh = packets.iter().filter(|packet| packet.retry.is_none()).count() as u64;
+    if let (Some(recipients), Some(packets)) = (head.recipients_total, head.packets_total.filter(|&n| n > 0)) {
+        return Ok(recipients.div_ceil(packets.into()).saturating_mul(fresh));
+    }
+    let Some(first) = packets.iter().find(|packet| packet.retry.is_none()) else { return Ok(0) };
+    let look = folder.dir().look(&FileName::Packet(first.clone()).to_string())?;
+    Ok(look.map_or(0, |look| look.size.div_ceil(LINE)).saturating_mul(fresh))
+}
+
+/// The spool's own lines, the envelope sender, and the message without those lines.
+fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(SpoolHead, ReversePath, &'m [u8]), String> {
     if message.is_empty() {
         return Err("the message file is empty".into());
     }
     let (head, rest) = render::head::split(message).map_err(|error| format!("the message file: {error}"))?;
-    let sender = match head.sender {
+    let sender = match head.sender.clone() {
         Some(sender) => sender,
         None => {
             let (local, domain) = id.list().rsplit_once('@').expect("an id has an @");
@@ -182,5 +200,5 @@ fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(ReversePath, Opti
             ReversePath::Address(owner.map_err(|error| format!("{local}-owner@{domain} is no sender: {error}"))?)
         }
     };
-    Ok((sender, head.not_after, rest))
+    Ok((head, sender, rest))
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
-//! - [`board`]: the backlog behind its lock, for all threads.
+//! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
 //! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
@@ -31,6 +31,7 @@ pub mod live;
 mod message;
 mod pauses;
 mod possession;
+mod register;
 mod relays;
 mod reporting;
 mod scheduler;

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::deliver::{Limits, Relay};
-use crate::mail::{Epoch, Reply};
+use crate::mail::{Epoch, Level, Reply};
 use crate::spool::running;
 
+use super::board::Crew;
 use super::settings::BreakerSettings;
 
 /// All relays, in order of preference.
@@ -28,6 +29,8 @@ pub struct Relays {
     breaker: BreakerSettings,
     /// By weight, and not in order.
     spread: bool,
+    /// Connections of each relay that only express workers get.
+    express: usize,
     states: Mutex<Vec<State>>,
 }
 
@@ -36,6 +39,8 @@ struct State {
     /// By an operator.
     paused: bool,
     connections: usize,
+    /// Of these, express workers'.
+    express: usize,
     window: f64,
     /// As wide as the window gets.
     widest: f64,
@@ -44,6 +49,8 @@ struct State {
     last_cut: Option<Instant>,
     /// When rates and pace allow the next transaction.
     free_at: Option<Instant>,
+    /// Workers that wait for it, by level.
+    turns: [usize; Level::COUNT],
     refusals: Refused,
     successes: u64,
     /// Recipients that it took in one transaction before it said it was enough, and when that was.
@@ -87,6 +94,14 @@ pub struct Slot {
     relays: Arc<Relays>,
     index: usize,
     probes: bool,
+    express: bool,
+}
+
+/// A worker's place among those that wait for a slow rate.
+pub struct Turn {
+    relays: Arc<Relays>,
+    index: usize,
+    level: Level,
 }
 
 /// Answer to a worker that has a connection, before each transaction.
@@ -110,6 +125,8 @@ pub struct Good {
 
 /// How often a worker asks that waits for other workers: for the end of their probe, or for their connection.
 const FOR_OTHERS: Duration = Duration::from_secs(1);
+/// The same, for the next turn of a slow rate.
+const FOR_THE_URGENT: Duration = Duration::from_millis(2);
 /// Answers to what was sent before a cut don't cut again.
 const BETWEEN_CUTS: Duration = Duration::from_millis(200);
 const FIRST_PACE: Duration = Duration::from_millis(100);
@@ -120,19 +137,27 @@ const ROW: Duration = Duration::from_secs(60 * 60);
 const LESSON: Duration = Duration::from_secs(60 * 60);
 
 impl Relays {
-    /// `workers`: as many connections as there can be.
-    pub fn new(relays: Vec<(Arc<dyn Relay>, Limits)>, breaker: BreakerSettings, workers: usize) -> Relays {
+    /// `workers`: as many connections as there can be, beside those of `express` workers.
+    pub fn new(
+        relays: Vec<(Arc<dyn Relay>, Limits)>,
+        breaker: BreakerSettings,
+        workers: usize,
+        express: usize,
+    ) -> Relays {
+        let workers = workers + express;
         let state = |limits: &Limits| {
             let widest = limits.max_connections.map_or(workers, |most| most.get().min(workers)).max(1) as f64;
             State {
                 breaker: Breaker::Closed,
                 paused: false,
                 connections: 0,
+                express: 0,
                 window: widest,
                 widest,
                 pace: Duration::ZERO,
                 last_cut: None,
                 free_at: None,
+                turns: [0; Level::COUNT],
                 refusals: Refused::default(),
                 successes: 0,
                 takes: None,
@@ -140,7 +165,7 @@ impl Relays {
         };
         let states = Mutex::new(relays.iter().map(|(_, limits)| state(limits)).collect());
         let spread = relays.iter().any(|(_, limits)| limits.weight.is_some());
-        Relays { relays, breaker, spread, states }
+        Relays { relays, breaker, spread, express, states }
     }
 
     pub fn get(&self, index: usize) -> &Arc<dyn Relay> {
@@ -163,22 +188,52 @@ impl Relays {
     /// [`Relays::fails`], or nothing, if it came to no answer.
     ///
     /// `only`: none but those of these names.
-    pub fn pick(self: &Arc<Relays>, only: Option<&[String]>, now: Instant) -> Pick {
+    pub fn pick(self: &Arc<Relays>, crew: Crew, only: Option<&[String]>, now: Instant) -> Pick {
         let mut states = self.states.lock();
+        let index = match self.choose(&states, crew, |index| self.is_among(index, only), now) {
+            Ok(index) => index,
+            Err(until) => return Pick::Wait(until),
+        };
+        let (state, express) = (&mut states[index], crew != Crew::Any);
+        let probes = match &state.breaker {
+            Breaker::Open(outage) => {
+                state.breaker = Breaker::HalfOpen(outage.clone());
+                true
+            }
+            _ => false,
+        };
+        state.connections += 1;
+        state.express += usize::from(express);
+        Pick::Use(Slot { relays: self.clone(), index, probes, express })
+    }
+
+    /// Whether [`Relays::pick`] would find one; else, when to ask again. `by_list`: some lists have relays of their own, so
+    /// each is of use by itself.
+    pub fn may_pick(&self, crew: Crew, by_list: bool, now: Instant) -> Result<(), Instant> {
+        let states = self.states.lock();
+        let all = self.choose(&states, crew, |_| true, now).map(drop);
+        let one = |wanted| self.choose(&states, crew, |index| index == wanted, now).is_ok();
+        if by_list && (0..states.len()).any(one) { Ok(()) } else { all }
+    }
+
+    fn choose(
+        &self,
+        states: &[State],
+        crew: Crew,
+        is_wanted: impl Fn(usize) -> bool,
+        now: Instant,
+    ) -> Result<usize, Instant> {
         let mut soonest = now + self.breaker.longest_pause;
         let mut best: Option<(f64, usize)> = None;
-        for (index, state) in states.iter_mut().enumerate() {
-            if state.paused || !self.is_among(index, only) {
+        for (index, state) in states.iter().enumerate() {
+            if state.paused || !is_wanted(index) {
                 continue;
             }
             match &state.breaker {
-                Breaker::Open(outage) if outage.until <= now => {
-                    state.breaker = Breaker::HalfOpen(outage.clone());
-                    return self.slot(state, index, true);
-                }
+                Breaker::Open(outage) if outage.until <= now => return Ok(index),
                 Breaker::Open(outage) => soonest = soonest.min(outage.until),
                 Breaker::HalfOpen(_) => soonest = soonest.min(now + FOR_OTHERS),
-                Breaker::Closed if state.connections < state.allowed() => {
+                Breaker::Closed if state.has_room(crew, self.express) => {
                     let weight = self.limits(index).weight.map_or(1, |weight| weight.get());
                     let load = (state.connections + 1) as f64 / f64::from(weight);
                     if best.is_none_or(|(least, _)| load < least) {
@@ -192,10 +247,7 @@ impl Relays {
                 break;
             }
         }
-        match best {
-            Some((_, index)) => self.slot(&mut states[index], index, false),
-            None => Pick::Wait(soonest),
-        }
+        best.map(|(_, index)| index).ok_or(soonest)
     }
 
     /// Whether that relay is one of these names.
@@ -203,13 +255,16 @@ impl Relays {
         only.is_none_or(|only| only.iter().any(|name| name == self.get(index).name()))
     }
 
-    fn slot(self: &Arc<Relays>, state: &mut State, index: usize, probes: bool) -> Pick {
-        state.connections += 1;
-        Pick::Use(Slot { relays: self.clone(), index, probes })
-    }
-
-    /// Whether a transaction of so many recipients may begin now on one of this relay's connections.
-    pub fn admit(&self, index: usize, only: Option<&[String]>, recipients: usize, now: Instant) -> Admission {
+    /// Whether a transaction of so many recipients, of a message at `level`, may begin now on one of this relay's
+    /// connections. Whoever has to wait says so with [`Relays::wait`].
+    pub fn admit(
+        &self,
+        index: usize,
+        only: Option<&[String]>,
+        recipients: usize,
+        level: Level,
+        now: Instant,
+    ) -> Admission {
         let mut states = self.states.lock();
         let better = |(index, state): (usize, &State)| match &state.breaker {
             _ if state.paused || !self.is_among(index, only) => false,
@@ -230,8 +285,18 @@ impl Relays {
         if let Some(free_at) = state.free_at.filter(|&free_at| free_at > now) {
             return Admission::Wait(free_at);
         }
+        if state.turns[..level.index()].iter().any(|&waiting| waiting > 0) {
+            // It is about to wake up.
+            return Admission::Wait(now + FOR_THE_URGENT);
+        }
         state.free_at = (!costs.is_zero()).then(|| now + costs);
         Admission::Go
+    }
+
+    /// A worker waits for the relay's next turn, until this is dropped: nobody less urgent gets it before.
+    pub fn wait(self: &Arc<Relays>, index: usize, level: Level) -> Turn {
+        self.states.lock()[index].turns[level.index()] += 1;
+        Turn { relays: self.clone(), index, level }
     }
 
     /// The relay has answered as it should: it is up.
@@ -357,6 +422,13 @@ impl State {
     fn allowed(&self) -> usize {
         self.window as usize
     }
+
+    /// Whether a worker may open one connection more. `express` of them are kept for express workers, but for the last:
+    /// with one connection alone, all have to share it.
+    fn has_room(&self, crew: Crew, express: usize) -> bool {
+        let others = self.allowed().saturating_sub(express).max(1);
+        self.connections < self.allowed() && (crew != Crew::Any || self.connections - self.express < others)
+    }
 }
 
 impl Slot {
@@ -365,10 +437,17 @@ impl Slot {
     }
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.relays.states.lock()[self.index].turns[self.level.index()] -= 1;
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let state = &mut self.relays.states.lock()[self.index];
         state.connections -= 1;
+        state.express -= usize::from(self.express);
         // Else everybody would wait for the end of this probe, for ever.
         if self.probes
             && let Breaker::HalfOpen(outage) = &state.breaker
@@ -402,162 +481,4 @@ pub fn jitter() -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deliver::{Connection, Interrupt, Trouble};
-    use std::num::NonZero;
-
-    struct Nothing;
-    impl Relay for Nothing {
-        fn name(&self) -> &str {
-            "nothing"
-        }
-        fn connect(&self, _: &Interrupt) -> Result<Box<dyn Connection>, Trouble> {
-            unreachable!()
-        }
-    }
-
-    const LONGEST: Duration = Duration::from_secs(60);
-
-    fn relays(limits: &[Limits], workers: usize) -> Arc<Relays> {
-        let relays = limits.iter().map(|&limits| (Arc::new(Nothing) as Arc<dyn Relay>, limits)).collect();
-        let breaker = BreakerSettings { first_pause: Duration::from_secs(1), longest_pause: LONGEST };
-        Arc::new(Relays::new(relays, breaker, workers))
-    }
-
-    fn used(pick: Pick) -> Option<Slot> {
-        match pick {
-            Pick::Use(slot) => Some(slot),
-            Pick::Wait(_) => None,
-        }
-    }
-
-    #[test]
-    fn a_relay_that_is_down_is_passed_over_and_then_probed_by_one_worker() {
-        let relays = relays(&[Limits::default(); 2], 8);
-        let start = Instant::now();
-        let pick = |at| used(relays.pick(None, at)).map(|slot| slot.index());
-        assert_eq!(pick(start), Some(0));
-        assert!(relays.fails(0, start, "gone").is_some(), "news");
-        assert!(relays.fails(0, start, "gone").is_none(), "no news");
-        let second = used(relays.pick(None, start)).unwrap();
-        assert_eq!((second.index(), relays.admit(1, None, 50, start)), (1, Admission::Go));
-        assert_eq!(relays.admit(1, None, 50, start + LONGEST), Admission::Leave, "the first is to be probed");
-        assert!(relays.fails(1, start, "gone").is_some());
-        assert_eq!(pick(start), None);
-        let later = start + LONGEST;
-        let probes = [used(relays.pick(None, later)).unwrap(), used(relays.pick(None, later)).unwrap()];
-        assert_eq!(probes.each_ref().map(Slot::index), [0, 1]);
-        assert_eq!(pick(later), None, "both are being probed");
-        assert!(relays.works(0));
-        assert_eq!(pick(later), Some(0));
-    }
-
-    #[test]
-    fn a_probe_that_came_to_no_answer_leaves_the_relay_to_the_next_one() {
-        let relays = relays(&[Limits::default()], 8);
-        let start = Instant::now();
-        assert!(relays.fails(0, start, "gone").is_some());
-        let later = start + LONGEST;
-        let probe = used(relays.pick(None, later)).unwrap();
-        assert!(used(relays.pick(None, later)).is_none(), "it is being probed");
-        drop(probe);
-        let probe = used(relays.pick(None, later)).expect("the next probe");
-        assert!(relays.fails(0, later, "gone").is_none(), "no news");
-        drop(probe);
-        assert!(used(relays.pick(None, later)).is_none(), "what was said of a probe holds");
-    }
-
-    #[test]
-    fn weights_share_the_connections_out() {
-        let weight = |n| Limits { weight: NonZero::new(n), ..Limits::default() };
-        let relays = relays(&[weight(3), weight(1)], 8);
-        let now = Instant::now();
-        let slots: Vec<usize> = (0..8)
-            .map(|_| {
-                let slot = used(relays.pick(None, now)).unwrap();
-                let index = slot.index();
-                // As if the worker kept it.
-                std::mem::forget(slot);
-                index
-            })
-            .collect();
-        assert_eq!(slots.iter().filter(|&&index| index == 0).count(), 6, "{slots:?}");
-    }
-
-    #[test]
-    fn a_limit_of_connections_is_kept_and_not_made_up_for_elsewhere() {
-        let one = Limits { max_connections: NonZero::new(1), ..Limits::default() };
-        let relays = relays(&[one, Limits::default()], 8);
-        let now = Instant::now();
-        let slot = used(relays.pick(None, now)).unwrap();
-        assert!(used(relays.pick(None, now)).is_none());
-        drop(slot);
-        assert_eq!(used(relays.pick(None, now)).map(|slot| slot.index()), Some(0));
-    }
-
-    #[test]
-    fn rates_space_transactions_out() {
-        let limits = Limits { max_transaction_rate: Some(10.0), max_recipient_rate: Some(100.0), ..Limits::default() };
-        let relays = relays(&[limits], 8);
-        let _slot = used(relays.pick(None, Instant::now())).unwrap();
-        let start = Instant::now();
-        assert_eq!(relays.admit(0, None, 1, start), Admission::Go);
-        let next = start + Duration::from_millis(100);
-        assert_eq!(relays.admit(0, None, 1, start), Admission::Wait(next));
-        assert_eq!(relays.admit(0, None, 50, next), Admission::Go);
-        assert_eq!(relays.admit(0, None, 1, next), Admission::Wait(next + Duration::from_millis(500)), "50 recipients");
-    }
-
-    #[test]
-    fn a_relay_that_asks_for_less_gets_less_and_with_success_more_again() {
-        let relays = relays(&[Limits::default()], 8);
-        let mut now = Instant::now();
-        let slots: Vec<Slot> = (0..8).map(|_| used(relays.pick(None, now)).unwrap()).collect();
-        assert_eq!(relays.asks_for_less(0, true, now), Some(4), "news");
-        assert_eq!(relays.asks_for_less(0, true, now), None, "the answer to what was sent before the cut");
-        assert_eq!(relays.admit(0, None, 50, now), Admission::Leave);
-        drop(slots);
-        let _slot = used(relays.pick(None, now)).unwrap();
-        for _ in 0..3 {
-            now += BETWEEN_CUTS;
-            assert_eq!(relays.asks_for_less(0, true, now), None, "no news");
-        }
-        assert!(used(relays.pick(None, now)).is_none(), "one connection");
-        assert!(matches!(relays.admit(0, None, 50, now), Admission::Wait(_)), "and a slow one");
-        let mut widened = 0;
-        for _ in 0..100 {
-            widened += usize::from(relays.takes_mail(0).wider);
-        }
-        assert_eq!(widened, 7, "back to eight");
-    }
-
-    #[test]
-    fn refusals_in_a_row_are_counted_until_somebody_gets_mail() {
-        let relays = relays(&[Limits::default()], 8);
-        let now = Instant::now();
-        assert_eq!((relays.refuses(0, now), relays.refuses(0, now)), (1, 2));
-        relays.takes_mail(0);
-        assert_eq!(relays.refuses(0, now), 1);
-        assert_eq!(relays.refuses(0, now + ROW * 2), 1, "yesterday's do not count");
-    }
-
-    #[test]
-    fn statuses_tell_too_fast_and_no_such_mailbox_from_the_rest() {
-        for (code, text, less, mailbox) in [
-            (421, "closing", true, false),
-            (450, "4.7.1 greylisted", true, false),
-            (451, "4.3.2 later", true, false),
-            (452, "4.4.5 congested", true, false),
-            (452, "4.3.1 disk full", false, false),
-            (450, "busy", false, false),
-            (550, "5.1.1 unknown", false, true),
-            (550, "5.7.1 relaying denied", false, false),
-            (550, "relaying denied", false, false),
-            (551, "5.1.6 moved", false, true),
-        ] {
-            let reply = Reply::new(code, text);
-            assert_eq!((asks_for_less(&reply), is_about_the_mailbox(&reply)), (less, mailbox), "{reply}");
-        }
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::claim::flock::Flock;
 use crate::deliver::{self, Interrupt};
-use crate::mail::{Level, MessageId, Priority};
+use crate::mail::{MessageId, Priority};
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{Disk, DiskError, Kind};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
@@ -26,8 +26,8 @@ use super::board::{Board, Found};
 use super::clock;
 use super::events::Happening;
 use super::live::Live;
-use super::settings::Settings;
-use super::shared::{Current, MAX_WORKERS, Shared};
+use super::settings::{MAX_EXPRESS, Settings};
+use super::shared::{self, Current, MAX_WORKERS, Shared};
 use super::watch::{Hints, Watch};
 use super::worker::Worker;
 
@@ -120,7 +120,8 @@ fn run_on_a_spool(
         }
     };
     let current = Current::new(settings)?;
-    let shared = Shared::new(spool, Board::new(), Box::new(Flock), Interrupt::new()?, current, live.clone());
+    let board = Board::new(current.settings.policy(), shared::list_limit(&current.settings));
+    let shared = Shared::new(spool, board, Box::new(Flock), Interrupt::new()?, current, live.clone());
     shared.is_watching.store(watch.is_some(), Ordering::Relaxed);
     let shared = Arc::new(shared);
     live.attach(&shared);
@@ -194,9 +195,13 @@ impl Scheduler {
     /// Starts as many workers as the settings want and are not there.
     fn hire(&mut self) -> std::io::Result<()> {
         self.workers.retain(|worker| !worker.is_finished());
-        let wanted = self.shared.current().settings.run.workers.get().min(MAX_WORKERS);
-        for index in 0..wanted {
-            let name = format!("worker-{index}");
+        let run = self.shared.current().settings.run.clone();
+        let express = (0..run.express_workers.min(MAX_EXPRESS)).map(|index| MAX_WORKERS + index);
+        for index in (0..run.workers.get().min(MAX_WORKERS)).chain(express) {
+            let name = match index.checked_sub(MAX_WORKERS) {
+                None => format!("worker-{index}"),
+                Some(index) => format!("express-{index}"),
+            };
             if self.workers.iter().any(|worker| worker.thread().name() == Some(&name)) {
                 continue;
             }
@@ -404,15 +409,12 @@ impl Scheduler {
                 return;
             }
         };
-        let mut present = HashSet::with_capacity(entries.len());
+        self.shared.board.begin_look();
         let mut found = Vec::new();
         let mut drops = false;
         for (name, kind) in entries {
             match layout::parse(&name) {
-                Ok(Entry::Message(name)) if kind == Kind::Directory => {
-                    present.insert(name.clone());
-                    found.push(name);
-                }
+                Ok(Entry::Message(name)) if kind == Kind::Directory => found.push(name),
                 Ok(Entry::Message(_)) => drops = true,
                 Ok(Entry::FlatPart(..)) => {}
                 Err(error) => self.tell_stranger(priority, &name, &error.reason),
@@ -428,18 +430,12 @@ impl Scheduler {
             }
         }
         if let Priority::At(level) = priority {
-            self.forget_absent(level, &present);
+            for name in self.shared.board.end_look(level) {
+                self.shared.tell(|| Happening::Gone { message: name.id.clone() });
+            }
         }
         if drops {
             self.adopt(priority);
-        }
-    }
-
-    fn forget_absent(&self, level: Level, present: &HashSet<MessageName>) {
-        for name in self.shared.board.names_at(level) {
-            if !present.contains(&*name) && self.shared.board.missing(&name, level) {
-                self.shared.tell(|| Happening::Gone { message: name.id.clone() });
-            }
         }
     }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::deliver::{RelaySettings, RelayUrl};
-use crate::mail::Priority;
+use crate::mail::{Level, Priority};
+use crate::schedule::{Ageing, Order, Policy, Slowdown};
 use crate::spool::progress::Sync;
 
 use super::lists::Lists;
@@ -14,6 +15,9 @@ use super::lists::Lists;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub spool: PathBuf,
+    /// A message is lifted one level, for choosing, for each such time it waits.
+    pub ageing: Option<Duration>,
+    pub fairness: FairnessSettings,
     pub run: RunSettings,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
@@ -27,6 +31,9 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+/// Most `run.express_workers`.
+pub const MAX_EXPRESS: usize = 64;
+
 #[derive(Clone, Debug)]
 pub struct RunSettings {
     /// Threads, each with at most one connection.
@@ -38,6 +45,18 @@ pub struct RunSettings {
     /// How often every directory is listed, whatever inotify says.
     pub rescan: Duration,
     pub on_uncertain: OnUncertain,
+    /// Workers beside the others that take nothing less urgent than `express_up_to`.
+    pub express_workers: usize,
+    pub express_up_to: Level,
+}
+
+/// How messages of one level follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct FairnessSettings {
+    /// Small ones slip past big ones; else by arrival.
+    pub fair: bool,
+    /// By how much a big one's end may come later for that.
+    pub max_slowdown: Slowdown,
 }
 
 /// What becomes of recipients whose transaction ended behind the final dot without an answer (RFC 1047).
@@ -122,6 +141,8 @@ impl Default for Settings {
         // What the figures among these were chosen by is in benches/README.md.
         Settings {
             spool: PathBuf::from("/var/spool/sympa-dist"),
+            ageing: None,
+            fairness: FairnessSettings { fair: true, max_slowdown: Slowdown::default() },
             run: RunSettings {
                 workers: count(8),
                 recipients_per_transaction: count(50),
@@ -129,6 +150,8 @@ impl Default for Settings {
                 shutdown_grace: Duration::from_secs(30),
                 rescan: Duration::from_secs(60),
                 on_uncertain: OnUncertain::Resend,
+                express_workers: 0,
+                express_up_to: Level::new(2).expect("2 is a level"),
             },
             breaker: BreakerSettings { first_pause: Duration::from_secs(1), longest_pause: Duration::from_secs(60) },
             guard: GuardSettings { transactions: 3 },
@@ -149,6 +172,20 @@ impl Default for Settings {
             },
             log: LogSettings { format: None, level: "info".into() },
         }
+    }
+}
+
+impl Settings {
+    /// How the scheduler chooses.
+    pub fn policy(&self) -> Policy {
+        let FairnessSettings { fair, max_slowdown } = self.fairness;
+        let order = if fair { Order::Fair(max_slowdown) } else { Order::Fifo };
+        Policy { order, ageing: self.ageing() }
+    }
+
+    /// In whole seconds, as arrivals are known.
+    pub fn ageing(&self) -> Option<Ageing> {
+        self.ageing.map(|step| Ageing(NonZero::new(step.as_secs()).unwrap_or(NonZero::<u64>::MIN)))
     }
 }
 

@@ -15,14 +15,14 @@ use crate::spool::Spool;
 use crate::spool::disk::DiskError;
 use crate::spool::running::{self, Running, Scheduler};
 
-use super::board::Board;
+use super::board::{Board, Crew, ListLimit};
 use super::clock;
 use super::events::Happening;
 use super::live::Live;
 use super::message::OpenMessage;
 use super::pauses::Pauses;
 use super::relays::Relays;
-use super::settings::Settings;
+use super::settings::{MAX_EXPRESS, Settings};
 use super::transaction::Suspicion;
 
 /// See the module.
@@ -83,8 +83,17 @@ impl Current {
             .iter()
             .map(|relay| Ok((relay.build()?, relay.limits)))
             .collect::<Result<_, deliver::SetupError>>()?;
-        let relays = Arc::new(Relays::new(relays, settings.breaker, settings.run.workers.get()));
+        let relays =
+            Arc::new(Relays::new(relays, settings.breaker, settings.run.workers.get(), settings.run.express_workers));
         Ok(Current { settings, relays, suspicions: Mutex::default() })
+    }
+}
+
+impl Current {
+    /// Whether a worker could be given a connection; else, when to ask again.
+    pub fn may_connect(&self, crew: Crew, now: Instant) -> Result<(), Instant> {
+        let by_list = self.settings.lists.0.iter().any(|list| list.relays.is_some());
+        self.relays.may_pick(crew, by_list, now)
     }
 }
 
@@ -97,7 +106,7 @@ impl Shared {
         current: Current,
         live: Arc<Live>,
     ) -> Shared {
-        let in_flight = (0..MAX_WORKERS).map(|_| Mutex::new(None)).collect();
+        let in_flight = (0..MAX_WORKERS + MAX_EXPRESS).map(|_| Mutex::new(None)).collect();
         let (uncertain, uncertain_recipients) = (Mutex::default(), AtomicU64::new(0));
         let current = RwLock::new(Arc::new(current));
         let running = match Running::begin(&spool, &running::host(), std::process::id()) {
@@ -173,7 +182,7 @@ impl Shared {
             pid: std::process::id(),
             since: self.since.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            workers: current.settings.run.workers.get(),
+            workers: current.settings.run.workers.get() + current.settings.run.express_workers,
             relays: current.relays.report(Instant::now(), clock::epoch()),
         };
         if let Err(error) = running.write(&scheduler) {
@@ -188,6 +197,7 @@ impl Shared {
     pub fn replace(&self, current: Current) {
         let still = self.pauses.hold_still();
         current.relays.pause(&self.pauses.in_force().relays());
+        self.board.set_policy(current.settings.policy(), list_limit(&current.settings));
         *self.current.write() = Arc::new(current);
         // What waits for a window may have another one now.
         self.board.pauses_changed(&self.pauses.in_force());
@@ -198,5 +208,12 @@ impl Shared {
     }
 }
 
-/// A reload may raise the number of workers up to this.
+/// How many workers a list's messages may have together.
+pub fn list_limit(settings: &Settings) -> ListLimit {
+    let lists = settings.lists.clone();
+    // More than 2^32 is any number.
+    Box::new(move |list| lists.max_workers(list).and_then(|most| most.try_into().ok()))
+}
+
+/// A reload may raise the number of workers up to this. Express workers have the indices from here on.
 pub const MAX_WORKERS: usize = 1024;

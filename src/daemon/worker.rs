@@ -19,7 +19,7 @@ use crate::schedule::{Key, Windows};
 use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
 
-use super::board::{Assignment, Next};
+use super::board::{Assignment, Crew, Next};
 use super::clock;
 use super::events::Happening;
 use super::message::{NoBody, OpenMessage, Unopened};
@@ -27,7 +27,7 @@ use super::pauses::InForce;
 use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
-use super::shared::{Current, Shared};
+use super::shared::{Current, MAX_WORKERS, Shared};
 use super::transaction::Suspected;
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
@@ -82,7 +82,7 @@ impl Open {
 pub(super) enum End {
     /// All recipients have an outcome.
     Finished,
-    /// A more urgent message is reserved for this worker.
+    /// A message that goes first is reserved for this worker.
     Yield(Assignment),
     /// The relay's connection is lost. Who has an outcome is behind the checkpoint.
     Relay,
@@ -92,6 +92,8 @@ pub(super) enum End {
     Closed(Epoch),
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
+    /// It was requeued to a level that is not this worker's.
+    NotItsOwn,
     Stopped,
     /// The relay can't carry the message, or refuses everything: it is held, for that reason.
     Hold(String),
@@ -137,7 +139,18 @@ impl Worker {
     }
 
     fn is_surplus(&self) -> bool {
-        self.index >= self.current.settings.run.workers.get()
+        let run = &self.current.settings.run;
+        match self.index.checked_sub(MAX_WORKERS) {
+            None => self.index >= run.workers.get(),
+            Some(index) => index >= run.express_workers,
+        }
+    }
+
+    pub(super) fn crew(&self) -> Crew {
+        match self.index {
+            0..MAX_WORKERS => Crew::Any,
+            _ => Crew::UpTo(self.current.settings.run.express_up_to),
+        }
     }
 
     fn wait_for_work(&mut self) -> Option<Assignment> {
@@ -146,8 +159,17 @@ impl Worker {
             if self.is_surplus() {
                 return None;
             }
+            // A packet is no use to a worker that the relay has no connection for: another one may have one.
+            if self.connection.is_none()
+                && let Err(until) = self.current.may_connect(self.crew(), Instant::now())
+            {
+                if self.shared.board.pause(until) {
+                    return None;
+                }
+                continue;
+            }
             let until = self.connection.is_some().then(|| Instant::now() + IDLE_CONNECTION);
-            match self.shared.board.next(until) {
+            match self.shared.board.next(self.crew(), until) {
                 Next::Work(assignment) => return Some(assignment),
                 Next::Waited => self.hang_up(),
                 Next::Woken => {}
@@ -180,7 +202,7 @@ impl Worker {
         }
         while self.connection.is_none() {
             let started = Instant::now();
-            let slot = match self.current.relays.pick(self.only.as_deref(), started) {
+            let slot = match self.current.relays.pick(self.crew(), self.only.as_deref(), started) {
                 Pick::Use(slot) => slot,
                 Pick::Wait(until) => return Err(until),
             };
@@ -307,7 +329,7 @@ impl Worker {
                 self.give_back(key, &message, packet);
                 return Some(to);
             }
-            End::Relay | End::Reloaded => self.give_back(key, &message, packet),
+            End::Relay | End::Reloaded | End::NotItsOwn => self.give_back(key, &message, packet),
             End::Hold(why) => self.hold(key, &message, &why),
             End::Paused(pauses) => self.shared.board.lay_down(key, &pauses),
             End::Closed(opens) => self.shared.board.close(key, opens),
@@ -334,7 +356,9 @@ impl Worker {
             Ok(message) => {
                 let message = Arc::new(message);
                 let ready = message.waiting().saturating_sub(1);
-                self.shared.board.opened(key, &message, ready as u32);
+                let each = self.current.settings.run.recipients_per_transaction.get() as u64;
+                let transactions = message.recipients.div_ceil(each).try_into().unwrap_or(u32::MAX);
+                self.shared.board.opened(key, &message, ready as u32, transactions);
                 self.shared.tell(|| Happening::Started {
                     message: name.id.clone(),
                     priority: Priority::At(level),
@@ -525,21 +549,25 @@ impl Worker {
         message: &OpenMessage,
         packet: &PacketName,
     ) -> Result<(), End> {
+        let mut _turn = None;
         loop {
             // Relays limit the transactions of a connection, and hang up for reasons of their own.
             self.connect().map_err(|_| End::Relay)?;
             let relay = self.connection.as_ref().expect("connected").relay();
             let recipients = self.current.settings.run.recipients_per_transaction.get();
-            match self.current.relays.admit(relay, self.only.as_deref(), recipients, Instant::now()) {
+            let (only, now) = (self.only.as_deref(), Instant::now());
+            match self.current.relays.admit(relay, only, recipients, *level, now) {
                 Admission::Go => return Ok(()),
                 Admission::Leave => {
                     // A probe that leaves has found a relay that greets.
                     if self.connection.as_ref().is_some_and(|open| open.transactions == 0) {
                         self.relay_works(relay);
                     }
+                    _turn = None;
                     self.hang_up();
                 }
                 Admission::Wait(until) => {
+                    _turn = Some(self.current.relays.wait(relay, *level));
                     if self.shared.board.pause(until) {
                         return Err(End::Stopped);
                     }

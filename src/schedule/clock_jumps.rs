@@ -19,7 +19,7 @@ proptest! {
             .into_iter()
             .map(|due| {
                 let due = due.map(Epoch);
-                let key = backlog.arrive(Arrival { level: Level::FIRST, arrived: Epoch(1), due, seen });
+                let key = backlog.arrive(Arrival { level: Level::FIRST, arrived: Epoch(1), due, seen, group: None });
                 (key, due.unwrap_or_default())
             })
             .collect();

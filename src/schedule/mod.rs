@@ -6,14 +6,24 @@
 //!
 //! Strict between levels: nobody is handed a packet while a more urgent one is ready. A worker gives way if and only if a
 //! packet of a more urgent level is ready that nobody else is about to take; the answer itself reserves that packet, so
-//! for one urgent packet one worker gives way and not all of them. Within a level messages go by arrival.
+//! for one urgent packet one worker gives way and not all of them. Within a level messages go by arrival, and small ones
+//! slip past big ones: [`fairness`]. What waits long may be lifted: [`ageing`]. Workers may be kept for urgent levels
+//! ([`Backlog::take_up_to`]), and lists be limited in theirs: [`limits`].
 //!
 //! A decision costs O(log n) with n messages waiting.
 
+mod ageing;
 mod backlog;
+mod entries;
+mod fairness;
+mod limits;
 mod windows;
 
-pub use backlog::{Arrival, Backlog, Boundary, Key, Preemption};
+pub use ageing::Ageing;
+pub use backlog::{Arrival, Backlog, Boundary, Policy, Preemption};
+pub use entries::Key;
+pub use fairness::{Order, Slowdown};
+pub use limits::Group;
 pub use windows::{EXPECTED as EXPECTED_WINDOWS, Windows};
 
 #[cfg(test)]

@@ -109,6 +109,14 @@ impl Message {
         self.packets.iter().filter(|packet| packet.is_active(now)).count()
     }
 
+    /// Since when it waits for its turn, for ageing: its arrival, or when it, or the first of its deferred recipients if no
+    /// others are left, became due.
+    pub fn waits_since(&self) -> Epoch {
+        let due = |packet: &Packet| packet.name.due().unwrap_or_default();
+        let packets = self.packets.iter().map(due).min().unwrap_or_default();
+        self.name.id.arrival().max(self.name.not_before().unwrap_or_default()).max(packets)
+    }
+
     /// When the first deferred recipients are due.
     pub fn next_try(&self) -> Option<Epoch> {
         self.packets.iter().filter_map(|packet| packet.name.due()).min()

@@ -257,3 +257,18 @@ fn what_cannot_be_written_is_said_and_what_cannot_be_said_is_no_crash() {
         assert_eq!(bench.command(line).stderr(full()).status().unwrap().code(), Some(code), "{line}");
     }
 }
+
+#[test]
+fn with_ageing_both_levels_are_shown() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 60, "--priority 5");
+    inject(&bench, HELD, 8, "--priority z");
+    assert_eq!(row_of(&bench, BIG).get("chosen_priority"), None);
+    bench.file("ageing.toml", "ageing = \"2h\"\n");
+    // It came in 2023.
+    bench.runs("queue --config ageing.toml", DONE).prints(&["chosen as 0"]);
+    let rows = bench.json("queue --json --config ageing.toml");
+    let levels: Vec<(&Value, Option<&Value>)> =
+        rows.iter().map(|row| (&row["priority"], row.get("chosen_priority"))).collect();
+    assert_eq!(levels, [(&json!("5"), Some(&json!("0"))), (&json!("z"), None)]);
+}

@@ -6,6 +6,7 @@ mod support;
 mod disk;
 mod drops;
 mod events;
+mod fairness;
 mod guard;
 mod idle;
 mod limits;

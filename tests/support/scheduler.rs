@@ -25,6 +25,7 @@ pub fn settings(spool: &Path, relay: RelayUrl, workers: usize) -> Settings {
             shutdown_grace: Duration::from_secs(30),
             rescan: Duration::from_secs(60),
             on_uncertain: OnUncertain::Resend,
+            ..Settings::default().run
         },
         retry: RetrySettings { schedule: vec![Duration::from_secs(1)], expire: Duration::from_secs(86400) },
         relays: vec![RelaySettings::new(relay)],

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::daemon::settings::{LogFormat, OnUncertain, Settings};
+use crate::daemon::settings::{LogFormat, MAX_EXPRESS, OnUncertain, Settings};
 use crate::deliver::settings::{BadRelayUrl, Limits, Login, RelaySettings, RelayUrl, Starttls};
 use crate::mail::Priority;
+use crate::schedule::Slowdown;
 use crate::spool::progress::Sync;
 
 /// A value as it is written somewhere.
@@ -42,6 +43,45 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |settings| quoted(settings.spool.display()),
+    },
+    Key {
+        name: "ageing",
+        set: |settings, text| {
+            settings.ageing = match one(text, AGEING)? {
+                "off" => None,
+                step => {
+                    let step = duration(step).map_err(|_| format!("expected {AGEING}"))?;
+                    if step < Duration::from_secs(1) {
+                        return Err(format!("expected {AGEING}, of a second at least"));
+                    }
+                    Some(step)
+                }
+            };
+            Ok(())
+        },
+        show: |settings| settings.ageing.map_or_else(|| quoted("off"), shown_duration),
+    },
+    Key {
+        name: "fairness.order",
+        set: |settings, text| {
+            settings.fairness.fair = match one(text, FAIRNESS)? {
+                "fair" => true,
+                "fifo" => false,
+                _ => return Err(format!("expected {FAIRNESS}")),
+            };
+            Ok(())
+        },
+        show: |settings| quoted(if settings.fairness.fair { "fair" } else { "fifo" }),
+    },
+    Key {
+        name: "fairness.max_slowdown",
+        set: |settings, text| {
+            const FACTOR: &str = "a factor from 1 to 10, such as 1.25";
+            let slowdown = Slowdown::new(parsed(text, FACTOR)?);
+            settings.fairness.max_slowdown = slowdown.ok_or_else(|| format!("expected {FACTOR}"))?;
+            Ok(())
+        },
+        show: |settings| settings.fairness.max_slowdown.most().to_string(),
     },
     Key {
         name: "run.workers",
@@ -111,6 +151,29 @@ pub const KEYS: &[Key] = &[
                 OnUncertain::Skip => "skip",
             })
         },
+    },
+    Key {
+        name: "run.express_workers",
+        set: |settings, text| {
+            let expected = format!("a number from 0 to {MAX_EXPRESS}");
+            let workers: usize = parsed(text, &expected)?;
+            if workers > MAX_EXPRESS {
+                return Err(format!("expected {expected}"));
+            }
+            settings.run.express_workers = workers;
+            Ok(())
+        },
+        show: |settings| settings.run.express_workers.to_string(),
+    },
+    Key {
+        name: "run.express_up_to",
+        set: |settings, text| {
+            const LEVEL: &str = "a level, from 0 (first) to 9";
+            let priority: Priority = parsed(text, LEVEL)?;
+            settings.run.express_up_to = priority.level().ok_or_else(|| format!("expected {LEVEL}"))?;
+            Ok(())
+        },
+        show: |settings| settings.run.express_up_to.to_string(),
     },
     Key {
         name: "breaker.first_pause",
@@ -283,6 +346,8 @@ pub const KEYS: &[Key] = &[
 
 const CHECKPOINT_SYNC: &str = "\"data\" (on disk before the next transaction) or \"none\"";
 const ON_UNCERTAIN: &str = "\"resend\" (some may get it twice) or \"skip\" (some may not get it)";
+const AGEING: &str = "\"off\" or a duration such as \"2h\"";
+const FAIRNESS: &str = "\"fair\" (small ones slip past big ones) or \"fifo\" (by arrival)";
 pub(super) const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
 const LISTEN: &str = "\"address:port\", \"unix:/path\", or \"\" for nothing";
 const TRUTH: &str = "true or false";

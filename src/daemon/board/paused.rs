@@ -17,7 +17,7 @@ impl Board {
     pub fn lay_down(&self, key: Key, pauses: &Arc<InForce>) {
         let mut inner = self.inner.lock();
         inner.backlog.done(key);
-        if let Some(known) = inner.known.get_mut(&key) {
+        if let Some(known) = inner.known.get_mut(key) {
             // Whoever is handed it next looks anew what of it waits.
             known.open = None;
             let until = if Arc::ptr_eq(&inner.pauses, pauses) { FOREVER } else { clock::epoch() };
@@ -34,7 +34,7 @@ impl Board {
     pub fn close(&self, key: Key, opens: Epoch) {
         self.put_off(key, opens);
         let mut inner = self.inner.lock();
-        if inner.known.contains_key(&key) {
+        if inner.known.get(key).is_some() {
             inner.paused.insert(key);
         }
     }
@@ -44,8 +44,8 @@ impl Board {
         let mut inner = self.inner.lock();
         inner.pauses = pauses.clone();
         let is_free = |key: &Key| {
-            let known = inner.known.get(key);
-            known.is_none_or(|known| !pauses.stops(known.name.id.list(), known.level))
+            let known = inner.known.get(*key);
+            known.is_none_or(|known| !pauses.stops(known.name().id.list(), known.level))
         };
         let free: Vec<Key> = inner.paused.iter().copied().filter(is_free).collect();
         for key in free {
@@ -54,7 +54,7 @@ impl Board {
         self.hand_out(&mut inner);
         drop(inner);
         // Scheduled ones sleep on, and whoever waits has to wait for their time.
-        self.work.notify_all();
+        self.wake_the_idle();
     }
 }
 
@@ -62,9 +62,9 @@ impl Inner {
     /// If the message is paused, it is handed out again in its time; whoever gets it sees whether it still is.
     pub(super) fn look_again(&mut self, key: Key) {
         if self.paused.remove(&key)
-            && let Some(known) = self.known.get(&key)
+            && let Some(known) = self.known.get(key)
         {
-            let due = known.name.not_before().unwrap_or_default().max(clock::epoch());
+            let due = known.name().not_before().unwrap_or_default().max(clock::epoch());
             self.backlog.sleep(key, due);
         }
     }

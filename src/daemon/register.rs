@@ -1,0 +1,128 @@
+//! The messages that the board knows, by key and by name, in little memory: there may be a million.
+//!
+//! A message's line has its key's slot, so the table of names holds numbers alone, and each name is there once, as text.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::mail::Level;
+use crate::schedule::Key;
+use crate::spool::layout::MessageName;
+
+use super::message::OpenMessage;
+
+/// See the module.
+#[derive(Default)]
+pub struct Register {
+    lines: Vec<Option<Known>>,
+    by_name: HashTable<u32>,
+    hasher: RandomState,
+}
+
+/// What is known of a message, beside what the backlog knows.
+pub struct Known {
+    key: Key,
+    name: Box<str>,
+    pub open: Option<Arc<OpenMessage>>,
+    /// In which look at its directory it was seen last.
+    pub look: u32,
+    pub level: Level,
+    /// A watch or a scan has seen it since it is known.
+    pub seen_again: bool,
+}
+
+impl Known {
+    pub fn name(&self) -> MessageName {
+        self.name.parse().expect("it was a name when it came")
+    }
+
+    /// The list's address.
+    pub fn list(&self) -> String {
+        self.name().id.list().to_owned()
+    }
+}
+
+impl Register {
+    pub fn insert(&mut self, key: Key, name: &MessageName, level: Level, look: u32) {
+        let name: Box<str> = match name.not_before() {
+            None => name.id.as_str().into(),
+            Some(_) => name.to_string().into(),
+        };
+        let hash = self.hasher.hash_one(&*name);
+        if self.lines.len() <= key.slot() {
+            self.lines.resize_with(key.slot() + 1, || None);
+        }
+        self.lines[key.slot()] = Some(Known { key, name, open: None, look, level, seen_again: false });
+        let (lines, hasher) = (&self.lines, &self.hasher);
+        self.by_name.insert_unique(hash, key.slot() as u32, |&slot| hasher.hash_one(name_at(lines, slot)));
+    }
+
+    pub fn find(&self, name: &MessageName) -> Option<Key> {
+        let text;
+        let name = match name.not_before() {
+            None => name.id.as_str(),
+            Some(_) => {
+                text = name.to_string();
+                &text
+            }
+        };
+        let hash = self.hasher.hash_one(name);
+        let slot = self.by_name.find(hash, |&slot| name_at(&self.lines, slot) == name)?;
+        self.lines[*slot as usize].as_ref().map(|known| known.key)
+    }
+
+    pub fn get(&self, key: Key) -> Option<&Known> {
+        self.lines.get(key.slot())?.as_ref().filter(|known| known.key == key)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Known> {
+        self.lines.get_mut(key.slot())?.as_mut().filter(|known| known.key == key)
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<Known> {
+        let hash = self.hasher.hash_one(&*self.get(key)?.name);
+        if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot as usize == key.slot()) {
+            found.remove();
+        }
+        self.lines[key.slot()].take()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Known)> {
+        self.lines.iter().flatten().map(|known| (known.key, known))
+    }
+}
+
+fn name_at(lines: &[Option<Known>], slot: u32) -> &str {
+    &lines[slot as usize].as_ref().expect("only messages that are known have a name in the table").name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Epoch, Moment};
+    use crate::schedule::{Arrival, Backlog};
+
+    #[test]
+    fn messages_are_found_by_key_and_by_name_until_they_are_removed() {
+        let (mut register, mut backlog) = (Register::default(), Backlog::new());
+        let names = ["a@b.1.1", "a@b.1.1:at7", "a@b.1.1:at07", "c@d.1.2"].map(|name| name.parse().unwrap());
+        let arrival = Arrival { level: Level::FIRST, arrived: Epoch(1), due: None, seen: Moment(1), group: None };
+        let keys = names.each_ref().map(|name| {
+            let key = backlog.arrive(arrival);
+            register.insert(key, name, Level::FIRST, 0);
+            key
+        });
+        assert_eq!(names.each_ref().map(|name| register.find(name)), keys.map(Some));
+        assert!(register.remove(keys[1]).is_some() && register.remove(keys[1]).is_none());
+        backlog.gone(keys[1]);
+        let again = backlog.arrive(arrival);
+        register.insert(again, &names[1], Level::LAST, 0);
+        assert_eq!(again.slot(), keys[1].slot());
+        assert!(register.get(keys[1]).is_none(), "another message has its slot");
+        assert_eq!(register.find(&names[1]), Some(again));
+        assert_eq!(register.get(again).unwrap().name(), names[1]);
+        assert_eq!(register.iter().count(), 4);
+    }
+}
