@@ -23,7 +23,8 @@ pub fn message() -> String {
 
 pub fn program(spool: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg("--spool").arg(spool).stdin(Stdio::null());
+    // What is served besides is measured by itself.
+    command.arg("--spool").arg(spool).env("SYMPA_DIST_HTTP_LISTEN", "").stdin(Stdio::null());
     command
 }
 
