@@ -11,6 +11,7 @@ use clap::Args;
 use crossbeam_channel::{Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
+#[cfg(feature = "http")]
 use tracing::warn;
 
 use super::configuration::{self, Overrides};
@@ -18,8 +19,8 @@ use super::{CliError, Exit, Global, log};
 use crate::daemon::live::Live;
 use crate::daemon::settings::Settings;
 use crate::daemon::{self, Control};
-use crate::monitor::http;
-use crate::monitor::view::View;
+#[cfg(feature = "http")]
+use crate::monitor::{http, view::View};
 use crate::spool::disk::Disk;
 
 /// Distributes what the spool holds, and goes on until it is told to stop
@@ -85,6 +86,7 @@ impl Run {
 }
 
 /// Lets others look. Mail doesn't wait for that.
+#[cfg(feature = "http")]
 fn serve(settings: &Settings, live: &Arc<Live>) {
     if !http::is_wanted(&settings.http) {
         return;
@@ -96,6 +98,10 @@ fn serve(settings: &Settings, live: &Arc<Live>) {
         warn!("{error}; nothing is served over HTTP, mail is distributed all the same");
     }
 }
+
+/// This program was built without.
+#[cfg(not(feature = "http"))]
+fn serve(_: &Settings, _: &Arc<Live>) {}
 
 /// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
 fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), CliError> {

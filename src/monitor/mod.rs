@@ -8,7 +8,11 @@
 //! It looks and never decides: a scheduler without it distributes alike. Nothing here is waited for by a worker. What it
 //! knows is lost with the process and made anew from the spool by the next one.
 
+#[cfg(feature = "http")]
 pub mod history;
+#[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
 pub mod metrics;
+#[cfg(feature = "http")]
 pub mod view;
