@@ -29,6 +29,7 @@ mod resume;
 mod run;
 mod selection;
 mod show;
+mod systemd;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
