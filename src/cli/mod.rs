@@ -12,12 +12,14 @@
 mod bad;
 mod cancel;
 mod check;
+mod completions;
 mod config;
 pub mod configuration;
 mod demo;
 mod hold;
 mod inject;
 mod log;
+mod man;
 mod moving;
 mod pause;
 mod queue;
@@ -86,6 +88,9 @@ pub enum Command {
     Bad(bad::Bad),
     Demo(demo::Demo),
     Config(config::Config),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 /// How a command ended, for scripts.
@@ -160,6 +165,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Bad(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     log::finish();
     match result {
