@@ -12,12 +12,14 @@
 mod bad;
 mod cancel;
 mod check;
+mod completions;
 mod config;
 pub mod configuration;
 mod demo;
 mod hold;
 mod inject;
 mod log;
+mod man;
 mod moving;
 mod pause;
 mod queue;
@@ -29,6 +31,7 @@ mod resume;
 mod run;
 mod selection;
 mod show;
+mod systemd;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +88,9 @@ pub enum Command {
     Bad(bad::Bad),
     Demo(demo::Demo),
     Config(config::Config),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 /// How a command ended, for scripts.
@@ -159,6 +165,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Bad(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     log::finish();
     match result {

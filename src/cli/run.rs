@@ -2,7 +2,7 @@
 //!
 //! TERM and INT stop it: no new transaction, final dots that are out are waited for during `run.shutdown_grace`, exit 0. A
 //! second one ends it at once, and says what may be repeated. HUP reads the configuration again; a bad one is reported and
-//! the old one stays.
+//! the old one stays. Where systemd has started it, systemd is told of all this.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +15,7 @@ use signal_hook::iterator::Signals;
 use tracing::warn;
 
 use super::configuration::{self, Overrides};
+use super::systemd::Systemd;
 use super::{CliError, Exit, Global, log};
 use crate::daemon::live::Live;
 use crate::daemon::settings::Settings;
@@ -57,7 +58,7 @@ impl Run {
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
         obey_signals(orders, overrides)?;
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
         serve(&loaded.settings, &live);
         let summary = daemon::run_on(&Disk::default(), loaded.settings, &control, &live)
             .map_err(|error| CliError::TryAgain(error.to_string()))?;

@@ -4,7 +4,7 @@
 //! the workers nothing that they would notice: every lock here is held for a copy of a few words.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
@@ -14,6 +14,7 @@ use crate::spool::running;
 use super::clock;
 use super::events::Events;
 use super::shared::Shared;
+use super::supervisor::{Sign, Supervisor};
 use super::tally::Tally;
 
 /// See the module.
@@ -21,6 +22,7 @@ use super::tally::Tally;
 pub struct Live {
     pub events: Events,
     pub tally: Tally,
+    supervisor: Option<Box<dyn Supervisor>>,
     scheduler: RwLock<Weak<Shared>>,
 }
 
@@ -68,6 +70,22 @@ impl Readiness {
 }
 
 impl Live {
+    /// For a scheduler that somebody watches over.
+    pub fn supervised(supervisor: Box<dyn Supervisor>) -> Live {
+        Live { supervisor: Some(supervisor), ..Live::default() }
+    }
+
+    /// For the scheduler's thread: tells the supervisor, if there is one.
+    pub(super) fn show(&self, sign: Sign<'_>) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.hear(sign);
+        }
+    }
+
+    pub(super) fn heartbeat(&self) -> Option<Duration> {
+        self.supervisor.as_ref()?.heartbeat()
+    }
+
     pub(super) fn attach(&self, scheduler: &Arc<Shared>) {
         *self.scheduler.write() = Arc::downgrade(scheduler);
     }

@@ -17,6 +17,7 @@
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
+//! - [`supervisor`]: told how the scheduler's thread is, by that thread.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
 
@@ -37,6 +38,7 @@ mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;
+pub mod supervisor;
 pub mod tally;
 mod telling;
 mod transaction;

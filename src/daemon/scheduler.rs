@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 use tracing::{error, info, warn};
 
 use crate::claim::flock::Flock;
@@ -28,6 +28,7 @@ use super::events::Happening;
 use super::live::Live;
 use super::settings::{MAX_EXPRESS, Settings};
 use super::shared::{self, Current, MAX_WORKERS, Shared};
+use super::supervisor::Sign;
 use super::watch::{Hints, Watch};
 use super::worker::Worker;
 
@@ -189,7 +190,9 @@ impl Scheduler {
             pid: std::process::id(),
             workers: settings.settings.run.workers.get(),
         });
-        Ok(self.hire()?)
+        self.hire()?;
+        self.shared.live.show(Sign::Distributing);
+        Ok(())
     }
 
     /// Starts as many workers as the settings want and are not there.
@@ -218,6 +221,7 @@ impl Scheduler {
 
     fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Ended {
         let mut next_scan = Instant::now() + self.rescan_interval();
+        let pulse = self.pulse();
         loop {
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
@@ -226,9 +230,16 @@ impl Scheduler {
                 recv(pause_ends) -> _ => self.shared.look_for_pauses(),
                 recv(control) -> order => match order {
                     Ok(Control::Reload(settings)) => self.reload(*settings),
-                    Ok(Control::StopNow) => return Ended::Stopped(self.give_up()),
+                    Ok(Control::StopNow) => {
+                        self.shared.live.show(Sign::Stopping { within: Duration::ZERO });
+                        return Ended::Stopped(self.give_up());
+                    }
                     // Whoever held the other end has gone: nobody could stop us any more.
-                    Ok(Control::Stop) | Err(_) => return Ended::Stopped(self.stop(control)),
+                    Ok(Control::Stop) | Err(_) => {
+                        let within = self.shared.current().settings.run.shutdown_grace + JOIN_SLACK;
+                        self.shared.live.show(Sign::Stopping { within });
+                        return Ended::Stopped(self.stop(control));
+                    }
                 },
                 recv(watched) -> _ => {
                     if let Some(watch) = &self.watch {
@@ -240,6 +251,7 @@ impl Scheduler {
                     }
                 }
                 recv(drops) -> _ => self.scan_drops(),
+                recv(pulse) -> _ => self.shared.live.show(Sign::Alive(self.shared.live.readiness())),
                 recv(scan) -> _ => {
                     if self.is_replaced() {
                         info!("stops on the spool that was there, and starts on the one that is there now");
@@ -265,6 +277,11 @@ impl Scheduler {
         if self.has_gone { interval.min(GONE_PAUSE) } else { interval }
     }
 
+    /// When the supervisor wants a sign of life.
+    fn pulse(&self) -> Receiver<Instant> {
+        self.shared.live.heartbeat().map_or_else(never, tick)
+    }
+
     /// Whether another spool is at the path. While none is there at all, says so once and waits for one.
     fn is_replaced(&mut self) -> bool {
         let spool = &self.shared.spool;
@@ -287,6 +304,7 @@ impl Scheduler {
     }
 
     fn reload(&mut self, settings: Result<Settings, String>) {
+        self.shared.live.show(Sign::Reloading);
         let applied = settings.and_then(|settings| {
             let before = self.shared.current();
             if settings.spool != before.settings.spool {
@@ -301,8 +319,12 @@ impl Scheduler {
                 if let Err(error) = self.hire() {
                     error!("cannot start more workers: {error}; the others go on");
                 }
+                self.shared.live.show(Sign::Reloaded(Ok(())));
             }
-            Err(error) => error!("configuration not reloaded, the old one stays in force: {error}"),
+            Err(error) => {
+                error!("configuration not reloaded, the old one stays in force: {error}");
+                self.shared.live.show(Sign::Reloaded(Err(&error)));
+            }
         }
     }
 
@@ -502,11 +524,13 @@ impl Scheduler {
         // The workers hold the other ends: when the last one drops its own, this channel says so.
         self.alive.0 = None;
         let deadline = after(grace + JOIN_SLACK);
+        let pulse = self.pulse();
         let mut control = control.clone();
         loop {
             select! {
                 recv(self.alive.1) -> _ => break,
                 recv(deadline) -> _ => return self.give_up(),
+                recv(pulse) -> _ => self.shared.live.show(Sign::Alive(self.shared.live.readiness())),
                 recv(control) -> order => match order {
                     Ok(Control::Stop | Control::StopNow) => return self.give_up(),
                     Ok(Control::Reload(_)) => {}

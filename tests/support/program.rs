@@ -45,6 +45,10 @@ impl Program {
         Program(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.0.id().cast_signed()).expect("a process has an id");
         kill_process(pid, signal).expect("it has not been waited for");
