@@ -22,6 +22,28 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// What of one level is counted, by its label.
 type Count<L> = (&'static str, fn(&L) -> u64);
 
+/// What readers of the format before OpenMetrics ask for.
+pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The same in the older format, which names a counter with its `_total` in the comments, too, and has no end mark.
+pub fn plain_text(view: &Arc<View>) -> Result<String, fmt::Error> {
+    let text = text(view)?;
+    let counters: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let comment = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE "));
+        match comment.and_then(|rest| rest.split_once(' ')).filter(|(name, _)| counters.contains(name)) {
+            Some((name, rest)) => plain += &format!("{} {name}_total {rest}\n", &line[..6]),
+            None => {
+                plain += line;
+                plain.push('\n');
+            }
+        }
+    }
+    Ok(plain)
+}
+
 /// All of them, as text.
 pub fn text(view: &Arc<View>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();

@@ -49,6 +49,11 @@ impl Program {
         self.0.id()
     }
 
+    /// One that was started elsewhere.
+    pub fn of(child: Child) -> Program {
+        Program(child)
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.0.id().cast_signed()).expect("a process has an id");
         kill_process(pid, signal).expect("it has not been waited for");

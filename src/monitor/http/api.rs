@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -52,9 +52,14 @@ async fn ready(State(served): State<App>) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn scrape(State(served): State<App>) -> Response {
-    match metrics::text(&served.view) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (kind, text) = match accepts.contains("application/openmetrics-text") {
+        true => (metrics::CONTENT_TYPE, metrics::text(&served.view)),
+        false => (metrics::PLAIN_CONTENT_TYPE, metrics::plain_text(&served.view)),
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
