@@ -58,6 +58,9 @@ export const size = (octets) =>
 
 export const time = (at) => (known(at) ? clock.format(at * 1000) : NONE);
 export const hourMinute = (at) => (known(at) ? minute.format(at * 1000) : NONE);
+// The hour where that is unmistakable, else with the day.
+const nearDay = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+export const nearTime = (at, now) => (Math.abs(at - now) < 12 * 3600 ? hourMinute(at) : nearDay.format(at * 1000));
 export const dateTime = (at) => (known(at) ? day.format(at * 1000) : NONE);
 
 export const priorityName = (priority) => (priority === "z" ? "z (held)" : `${priority}`);

@@ -2,7 +2,7 @@
 // what thirty do. Rows keep their element while they are shown, so focus and selection survive what changes around them.
 
 import { byId, el, text, attribute, shown } from "./dom.js";
-import { count, dateTime, duration, hourMinute, percent, plural, rate, share } from "./format.js";
+import { count, dateTime, duration, nearTime, percent, plural, rate, share } from "./format.js";
 import { listOf } from "./side.js";
 
 const AROUND = 6;
@@ -222,8 +222,8 @@ function explain(row, now, workers) {
   if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
-  if (row.state === "scheduled" && row.not_before) return `not before ${dateTime(row.not_before)}`;
-  if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${hourMinute(row.next_try)}, in ${duration(row.next_try - now)}` : "next try now";
+  if (row.state === "scheduled" && row.not_before) return `not before ${nearTime(row.not_before, now)}, in ${duration(row.not_before - now)}`;
+  if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${nearTime(row.next_try, now)}, in ${duration(row.next_try - now)}` : "next try now";
   return "";
 }
 
