@@ -14,7 +14,8 @@ import { LIMIT, Model } from "./model.js";
 import { Stream } from "./stream.js";
 
 const model = new Model();
-const connection = { live: false, everLive: false, retryAt: null };
+// `open`: events come. `live`: and what happened before them is known, too.
+const connection = { open: false, live: false, retryAt: null };
 // What is asked for again once a second while anything goes on is old when nothing came for that long.
 const OLD = 25000;
 
@@ -71,7 +72,7 @@ function freshness() {
   if (old) {
     const age = model.asOf === null ? "" : `What you see is old: as of ${time(model.asOf / 1000)}, ${duration((Date.now() - model.asOf) / 1000)} ago. `;
     const wait = connection.retryAt === null ? 0 : Math.ceil((connection.retryAt - Date.now()) / 1000);
-    const why = connection.live ? "No answer from the scheduler." : `No connection to the scheduler; ${wait > 0 ? `trying again in ${wait} s` : "trying"}.`;
+    const why = connection.open ? "Asking the scheduler." : `No connection to the scheduler; ${wait > 0 ? `trying again in ${wait} s` : "trying"}.`;
     // The countdown is for eyes: an alert that changes every second would be read out every second.
     if (!toldOld) byId("old").setAttribute("aria-live", "assertive");
     else byId("old").setAttribute("aria-live", "off");
@@ -86,7 +87,8 @@ const stream = new Stream({
   hello: () => model.refresh(),
   beat: () => model.askQueue(),
   state: ({ live, retryAt = null }) => {
-    connection.live = live;
+    connection.open = live;
+    if (!live) connection.live = false;
     connection.retryAt = retryAt;
     plan();
   },
@@ -99,8 +101,13 @@ const stream = new Stream({
 });
 
 model.addEventListener("changed", plan);
-model.addEventListener("answered", () => { if (!sinceShown) { side.since(model.now()); sinceShown = true; } });
 let sinceShown = false;
+model.addEventListener("answered", () => {
+  connection.live = connection.open;
+  if (!sinceShown) side.since(model.now());
+  sinceShown = true;
+  plan();
+});
 model.addEventListener("unanswered", ({ detail }) => { if (detail.status === 0) stream.broken(); });
 
 // --- the reader's side ---
@@ -116,7 +123,8 @@ function filterBy(changes) {
   const beyond = model.total > LIMIT || model.isPartial();
   const asked = {};
   if (beyond || searched) {
-    if (all.q) asked.q = all.q;
+    // The server looks for one piece of text, the page for all words: it picks from what the longest one finds.
+    if (all.q) asked.q = all.q.split(/\s+/).reduce((longest, word) => (word.length > longest.length ? word : longest), "");
     if (all.priority) asked.priority = all.priority;
     if (all.state && all.state !== "stuck") asked.state = all.state;
     asked.sort = all.sort === "list" ? "priority" : all.sort;

@@ -101,6 +101,11 @@ export class Model extends EventTarget {
       if (row.workers > 0 && row.state === "waiting") row.state = "active";
       if (before !== row.recipients_done) row.stuck = null;
     }
+    // Who is not at work any more, and was not told of, is asked for.
+    const busy = new Set((data.workers ?? []).map((worker) => worker.message));
+    for (const row of this.messages.values()) {
+      if (row.state === "active" && !busy.has(row.queue_id)) this.#dirty.add(row.queue_id);
+    }
     if (this.queue) {
       if (data.workers) this.queue.workers = data.workers;
       if (typeof data.rate === "number") this.queue.rate = data.rate;
@@ -133,6 +138,7 @@ export class Model extends EventTarget {
       if (this.#askAll && performance.now() >= this.#restAfterAll) await this.#askForAll();
       else if (this.#askAll) this.#soon(GAP);
       else await this.#askForSome();
+      if (this.#askAll) return;
       this.asOf = Date.now();
       this.dispatchEvent(new Event("answered"));
     } catch (error) {

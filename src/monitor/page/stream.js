@@ -12,7 +12,7 @@ const HEARTBEAT = 10000;
 const KINDS = [
   "scheduler-started", "scheduler-stopped", "reloaded", "scanned", "arrived", "requeued", "rescheduled", "started",
   "packet-taken", "packet-left", "preempted", "resumed", "deferred", "failed", "uncertain", "held", "set-aside", "gone",
-  "done", "relay-down", "relay-up", "progress", "lost", "paused", "unpaused",
+  "done", "relay-down", "relay-up", "progress", "lost", "pauses-changed",
 ];
 
 export class Stream {
