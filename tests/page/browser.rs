@@ -182,7 +182,9 @@ impl Browser {
     fn post(&self, path: &str, body: &Value) -> Value {
         let (mut stream, body) = (TcpStream::connect(self.address).unwrap(), body.to_string());
         let (host, length) = (self.address, body.len());
-        write!(stream, "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+        // In one piece: chromedriver takes the head that it has for all of it.
+        stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         // It may leave the connection open behind its answer.
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

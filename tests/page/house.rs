@@ -11,7 +11,7 @@ use crate::support::program::{Program, command};
 use crate::support::relay::Relay;
 use crate::support::spool::{TestSpool, wait_until};
 
-pub const TOKEN: &str = "a token that nobody guesses";
+pub const TOKEN: &str = "a-token-that-nobody-guesses";
 
 pub struct House {
     pub spool: TestSpool,

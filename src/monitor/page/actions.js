@@ -125,8 +125,8 @@ export async function cancel(id) {
   if (!reason) return;
   const answer = await order(`${listOf(id)} is not cancelled`, () => api.act(id, "cancel", { reason }));
   if (!answer) return;
-  model.touched(id);
-  const where = answer.undo ?? answer.kept ?? answer.bad ?? answer.where;
+  model.gone(id);
+  const where = answer.rest;
   tell(`${listOf(id)} is cancelled${typeof where === "string" ? `; the rest is in ${where}` : ""}`);
 }
 

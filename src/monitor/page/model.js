@@ -92,6 +92,12 @@ export class Model extends EventTarget {
     this.#soon(0);
   }
 
+  // It has gone: there is nothing to ask for.
+  gone(id) {
+    this.apply("gone", { message: id });
+    this.#soon(0);
+  }
+
   #progress(data) {
     for (const news of data.messages ?? []) {
       const row = this.messages.get(news.queue_id);
