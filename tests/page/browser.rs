@@ -167,9 +167,14 @@ impl Browser {
         self.runtime.block_on(self.client().perform_actions(actions)).unwrap();
     }
 
+    /// As WebP: a third of what the same has as PNG.
     pub fn save_picture(&self, file: &Path) {
-        let png = self.runtime.block_on(self.client().screenshot()).unwrap();
-        std::fs::write(file, png).unwrap();
+        let wanted = json!({ "format": "webp", "quality": 82 });
+        let id = self.runtime.block_on(self.client().session_id()).unwrap().expect("it has a session");
+        let command = json!({ "cmd": "Page.captureScreenshot", "params": wanted });
+        let answer = self.post(&format!("/session/{id}/goog/cdp/execute"), &command);
+        let data = answer["value"]["data"].as_str().unwrap_or_else(|| panic!("no picture: {answer}"));
+        std::fs::write(file, from_base64(data)).unwrap();
     }
 
     /// What was written to the console since this was asked last, warnings and errors of the browser's own included.
@@ -221,6 +226,17 @@ fn listens_at(driver: &mut Child) -> SocketAddr {
         .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok());
     std::thread::spawn(move || lines.for_each(drop));
     ([127, 0, 0, 1], port.expect("chromedriver names its port")).into()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = |digit: u8| DIGITS.iter().position(|&known| known == digit).expect("a digit of base64") as u32;
+    let digits: Vec<u32> = text.bytes().filter(|&digit| digit != b'=').map(bits).collect();
+    let octets = |group: &[u32]| {
+        let all = (0..4).fold(0, |all, n| all << 6 | group.get(n).copied().unwrap_or(0));
+        all.to_be_bytes()[1..group.len()].to_vec()
+    };
+    digits.chunks(4).flat_map(octets).collect()
 }
 
 impl Drop for Browser {

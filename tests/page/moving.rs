@@ -42,6 +42,7 @@ fn a_message_is_requeued_by_the_mouse_by_choosing_by_dragging_to_the_dock_and_to
     shows(&browser, FIRST, "2");
 
     browser.drag(&format!("{} .c-list", row(SECOND)), "#dock [data-drop=\"8\"]");
+    browser.wait_for_text(".toast", "moved from 5 to 8");
     house.wait_until_at("8", &second);
     shows(&browser, SECOND, "8");
 
@@ -68,6 +69,8 @@ fn a_message_is_requeued_held_released_and_cancelled_by_the_keyboard_alone() {
     house.wait_until_at("0", &second);
     shows(&browser, SECOND, "0");
     browser.wait_for("the focus is back on the message", |browser| focused(browser) == SECOND);
+    // The badge follows the event, which may be before the answer.
+    browser.wait_for_text(".toast", "moved from 5 to 0");
     browser.keys(['u']);
     house.wait_until_at("5", &second);
     shows(&browser, SECOND, "5");

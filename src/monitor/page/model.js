@@ -9,6 +9,10 @@ import * as api from "./api.js";
 // The most that the server gives at once. Beyond it the server searches, and not the page.
 export const LIMIT = 10000;
 const GAP = 1000;
+// For what somebody waits to see.
+const SOON = 150;
+// The server reads a message's folder a little after its event: what was asked for at once is asked for once more.
+const AGAIN = 1500;
 const FEW = 12;
 
 export class Model extends EventTarget {
@@ -23,9 +27,12 @@ export class Model extends EventTarget {
   asOf = null;
   #ahead = 0;
   #dirty = new Set();
+  #again = new Set();
   #askAll = false;
   #timer = null;
+  #due = 0;
   #asking = false;
+  #asked = 0;
   #restAfterAll = 0;
   #parameters = {};
 
@@ -82,7 +89,7 @@ export class Model extends EventTarget {
         if (id !== undefined && kind !== "packet-taken" && kind !== "packet-left") this.#dirty.add(id);
     }
     this.#changed();
-    this.#soon(GAP);
+    this.#soon(["arrived", "requeued", "started", "preempted", "done", "gone"].includes(kind) ? SOON : GAP);
   }
 
   // An order of this page was carried out: what is known of it is shown, and the rest asked for, at once.
@@ -130,14 +137,18 @@ export class Model extends EventTarget {
   }
 
   #soon(wait) {
-    if (this.#timer !== null && wait > 0) return;
+    // Never more than a few questions a second, however much happens.
+    const due = Math.max(performance.now() + wait, wait > 0 ? this.#asked + 2 * SOON : 0);
+    if (this.#timer !== null && this.#due <= due) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { this.#timer = null; this.#ask(); }, wait);
+    this.#due = due;
+    this.#timer = setTimeout(() => { this.#timer = null; this.#ask(); }, Math.max(0, due - performance.now()));
   }
 
   async #ask() {
     if (this.#asking) return this.#soon(GAP / 4);
     this.#asking = true;
+    this.#asked = performance.now();
     try {
       await this.#askForQueue();
       if (this.#dirty.size > FEW) this.#askAll = true;
@@ -183,6 +194,7 @@ export class Model extends EventTarget {
   async #askForSome() {
     const ids = [...this.#dirty];
     this.#dirty.clear();
+    this.#askOnceMore(ids);
     await Promise.all(ids.map(async (id) => {
       try {
         const row = await api.one(id);
@@ -194,6 +206,19 @@ export class Model extends EventTarget {
         else throw error;
       }
     }));
+  }
+
+  #askOnceMore(ids) {
+    const first = ids.filter((id) => !this.#again.has(id));
+    ids.forEach((id) => this.#again.delete(id));
+    if (first.length === 0) return;
+    first.forEach((id) => this.#again.add(id));
+    setTimeout(() => {
+      const still = first.filter((id) => this.#again.has(id) && this.messages.has(id));
+      first.forEach((id) => { if (!this.messages.has(id)) this.#again.delete(id); });
+      still.forEach((id) => this.#dirty.add(id));
+      if (still.length > 0) this.#soon(SOON);
+    }, AGAIN);
   }
 
   #changed() {
