@@ -39,7 +39,8 @@ impl Rate {
         let Some((first, before)) = self.samples.iter().find(recent) else { return 0.0 };
         let (_, last) = self.samples.back().expect("there is a first one");
         let time = now.since(*first).as_secs_f64();
-        if time < 0.5 { 0.0 } else { (last - before) as f64 / time }
+        // A message whose folder was read again may count fewer than before.
+        if time < 0.5 { 0.0 } else { last.saturating_sub(*before) as f64 / time }
     }
 }
 

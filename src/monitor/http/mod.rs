@@ -11,6 +11,7 @@
 mod actions;
 mod api;
 mod guard;
+mod page;
 
 use std::io;
 use std::net::SocketAddr;
@@ -116,6 +117,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
 fn router(served: App) -> Router {
     api::routes()
         .merge(actions::routes())
+        .merge(page::routes())
         .layer(axum::middleware::from_fn_with_state(served.clone(), guard::check))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(served)

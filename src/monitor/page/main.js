@@ -1,0 +1,210 @@
+// Where the parts of the page meet: the model is asked and told, and what it knows is shown, at most once a frame.
+
+import * as actions from "./actions.js";
+import * as api from "./api.js";
+import * as charts from "./charts.js";
+import * as dialogs from "./dialogs.js";
+import * as drag from "./drag.js";
+import * as levels from "./levels.js";
+import * as messages from "./messages.js";
+import * as side from "./side.js";
+import { byId, el, text, attribute, shown, say } from "./dom.js";
+import { duration, time, PRIORITIES } from "./format.js";
+import { LIMIT, Model } from "./model.js";
+import { Stream } from "./stream.js";
+
+const model = new Model();
+// `open`: events come. `live`: and what happened before them is known, too.
+const connection = { open: false, live: false, retryAt: null };
+// What is asked for again once a second while anything goes on is old when nothing came for that long.
+const OLD = 25000;
+
+// --- showing ---
+
+let planned = false;
+function plan() {
+  if (planned || document.hidden) return;
+  planned = true;
+  requestAnimationFrame(() => { planned = false; render(); });
+}
+
+function render() {
+  const queue = model.queue;
+  freshness();
+  if (!queue) return;
+  const now = model.now();
+  text(byId("where"), `${queue.host} · process ${queue.pid} · ${queue.version}`);
+  document.title = title(queue);
+  levels.show(queue.levels, now, messages.chosenPriority());
+  levels.summary(queue, [...model.messages.values()]);
+  charts.show(queue.history, now);
+  side.showPreemptions(now);
+  side.showWorkers(queue.workers, now, actions.details);
+  side.showRelays(queue.relays, now);
+  side.showPauses(queue.pauses ?? [], actions.resume);
+  trouble(queue);
+  messages.show();
+}
+
+function title(queue) {
+  const n = queue.levels.reduce((all, level) => (level.priority === "z" ? all : all + level.messages), 0);
+  return `${isOld() ? "(old) " : ""}${n} queued – sympa-dist`;
+}
+
+function trouble(queue) {
+  const words = [];
+  if (queue.counted === false) words.push("Folders are still being read: figures may grow.");
+  if (queue.ready === false) words.push(queue.relays.length > 0 && queue.relays.every((r) => r.state === "open") ? "No relay is in use: nothing is sent." : "The scheduler is not ready: see its log.");
+  shown(byId("trouble"), words.length > 0);
+  text(byId("trouble"), words.join(" "));
+}
+
+const isOld = () => model.asOf !== null && (!connection.live || Date.now() - model.asOf > OLD);
+
+let toldOld = false;
+function freshness() {
+  const old = isOld() || (!connection.live && connection.retryAt !== null);
+  const state = old ? "old" : connection.live && model.queue ? "live" : "connecting";
+  attribute(byId("live"), "data-state", state);
+  text(byId("live-text"), state === "live" ? "live" : state);
+  attribute(document.documentElement, "data-old", old);
+  shown(byId("old"), old);
+  if (old) {
+    const age = model.asOf === null ? "" : `What you see is old: as of ${time(model.asOf / 1000)}, ${duration((Date.now() - model.asOf) / 1000)} ago. `;
+    const wait = connection.retryAt === null ? 0 : Math.ceil((connection.retryAt - Date.now()) / 1000);
+    const why = connection.open ? "Asking the scheduler." : `No connection to the scheduler; ${wait > 0 ? `trying again in ${wait} s` : "trying"}.`;
+    // The countdown is for eyes: an alert that changes every second would be read out every second.
+    if (!toldOld) byId("old").setAttribute("aria-live", "assertive");
+    else byId("old").setAttribute("aria-live", "off");
+    text(byId("old-text"), age + why);
+  } else if (toldOld) say("Connected again; what you see is current");
+  toldOld = old;
+}
+
+// --- asking ---
+
+const stream = new Stream({
+  hello: () => model.refresh(),
+  beat: () => model.askQueue(),
+  state: ({ live, retryAt = null }) => {
+    connection.open = live;
+    if (!live) connection.live = false;
+    connection.retryAt = retryAt;
+    plan();
+  },
+  event: (kind, data) => {
+    if (kind === "preempted") side.preempted(data);
+    else if (kind === "resumed") side.resumed(data);
+    else if (["done", "gone", "held", "requeued", "set-aside"].includes(kind)) side.ended(data.message, data.at);
+    model.apply(kind, data);
+  },
+});
+
+model.addEventListener("changed", plan);
+let sinceShown = false;
+model.addEventListener("answered", () => {
+  connection.live = connection.open;
+  if (!sinceShown) side.since(model.now());
+  sinceShown = true;
+  plan();
+});
+model.addEventListener("unanswered", ({ detail }) => { if (detail.status === 0) stream.broken(); });
+
+// --- the reader's side ---
+
+function filterBy(changes) {
+  const all = { ...messages.filters(), ...changes };
+  byId("q").value = all.q;
+  byId("by-priority").value = all.priority;
+  byId("by-state").value = all.state;
+  byId("sort").value = all.sort;
+  messages.setFilter(changes);
+  // Where not everything fits, the server searches among all.
+  const beyond = model.total > LIMIT || model.isPartial();
+  const asked = {};
+  if (beyond || searched) {
+    // The server looks for one piece of text, the page for all words: it picks from what the longest one finds.
+    if (all.q) asked.q = all.q.split(/\s+/).reduce((longest, word) => (word.length > longest.length ? word : longest), "");
+    if (all.priority) asked.priority = all.priority;
+    if (all.state && all.state !== "stuck") asked.state = all.state;
+    asked.sort = all.sort === "list" ? "priority" : all.sort;
+    searched = true;
+    model.search(asked);
+  }
+  plan();
+}
+let searched = false;
+
+byId("by-priority").append(el("option", { value: "" }, "All priorities"), ...PRIORITIES.map((p) => el("option", { value: p }, p === "z" ? "z (held)" : `Priority ${p}`)));
+byId("by-state").append(el("option", { value: "" }, "All states"), ...["active", "waiting", "scheduled", "deferred", "held", "stuck"].map((s) => el("option", { value: s }, s)));
+
+let typed = null;
+byId("q").addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(() => filterBy({ q: byId("q").value.trim() }), 120); });
+for (const [id, name] of [["by-priority", "priority"], ["by-state", "state"], ["sort", "sort"]]) {
+  byId(id).addEventListener("change", () => filterBy({ [name]: byId(id).value }));
+}
+const clear = () => filterBy({ q: "", priority: "", state: "" });
+byId("clear").addEventListener("click", () => { clear(); byId("q").focus(); });
+byId("filters").addEventListener("submit", (event) => { event.preventDefault(); messages.focusRow(); });
+
+byId("retry").addEventListener("click", () => { stream.retryNow(); model.askQueue(); });
+
+function showLock() {
+  const open = api.isUnlocked();
+  text(byId("unlock"), open ? "Lock" : "Unlock");
+  attribute(byId("unlock"), "aria-pressed", open ? "true" : "false");
+  byId("unlock").title = open ? "Actions are unlocked in this tab" : "Actions need a token";
+}
+const lock = () => { if (api.isUnlocked()) api.setToken(null); else dialogs.unlock(); };
+byId("unlock").addEventListener("click", lock);
+addEventListener("token", showLock);
+
+function setTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  try { localStorage.setItem("appearance", theme); } catch { /* it holds for this page */ }
+  byId("theme").value = theme;
+  charts.redraw();
+  plan();
+}
+byId("theme").value = document.documentElement.dataset.theme ?? "auto";
+byId("theme").addEventListener("change", () => setTheme(byId("theme").value));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { charts.redraw(); plan(); });
+
+async function showKeys() {
+  const answer = await dialogs.keys(actions.singleKeys());
+  if (answer) try { localStorage.setItem("single-keys", answer); } catch { /* they stay as they are */ }
+}
+byId("keys").addEventListener("click", showKeys);
+
+const KEYS = {
+  "/": () => byId("q").focus(),
+  m: () => messages.focusRow(),
+  u: () => actions.undo(),
+  t: () => { const all = ["auto", "light", "dark"]; setTheme(all[(all.indexOf(byId("theme").value) + 1) % all.length]); },
+  x: lock,
+  "?": showKeys,
+};
+addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.closest("input, select, textarea, dialog") || document.querySelector("dialog[open]")) {
+    if (event.key === "Escape" && event.target === byId("q")) { filterBy({ q: "" }); messages.focusRow(); }
+    return;
+  }
+  const act = KEYS[event.key];
+  // "?" opens the list that says so, also when single keys are off.
+  if (!act || (!actions.singleKeys() && event.key !== "?")) return;
+  event.preventDefault();
+  act();
+});
+
+actions.build(model);
+levels.build((priority) => filterBy({ priority: messages.chosenPriority() === priority ? "" : priority }));
+charts.build();
+messages.build(model, actions);
+drag.build(actions.requeueTo);
+showLock();
+stream.open();
+// Ages, waits and countdowns go on when nothing else does.
+setInterval(plan, 1000);
+document.addEventListener("visibilitychange", plan);

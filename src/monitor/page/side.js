@@ -1,0 +1,149 @@
+// Beside the messages: preemptions as they happen, workers, relays, what is paused.
+
+import { byId, el, text, attribute, shown, say } from "./dom.js";
+import { count, dateTime, duration, hourMinute, percent, precise, share, time } from "./format.js";
+
+export const listOf = (id) => id.replace(/\.\d+\.\d+$/, "");
+
+// --- preemptions ---
+
+const KEPT = 100;
+// Newest first. One entry for one message that gave way to one other, however many workers did.
+const entries = [];
+
+const badge = (priority) => el("span", { class: "pri small", "data-p": priority }, priority);
+
+export function since(at) {
+  text(byId("pre-since"), `since ${hourMinute(at)}`);
+}
+
+export function preempted(event) {
+  let entry = entries.find((e) => e.message === event.message && e.by === event.by && e.open.size > 0);
+  if (!entry) {
+    entry = { at: event.at, message: event.message, by: event.by, open: new Set(), packets: 0, waited: 0, longest: 0 };
+    entry.duration = el("span", { class: "pre-for" });
+    entry.waitedNote = el("span", { class: "muted" });
+    entry.node = el("li", {},
+      el("time", { datetime: new Date(event.at * 1000).toISOString() }, time(event.at)),
+      el("p", { title: event.message }, badge(event.priority), el("span", { class: "visually-hidden" }, "priority, "), el("b", {}, listOf(event.message)), " gave way"),
+      el("p", { title: event.by }, "to ", badge(event.by_priority), el("b", {}, listOf(event.by))),
+      el("p", { class: "pre-note" }, entry.duration, entry.waitedNote));
+    entries.unshift(entry);
+    byId("preemptions").prepend(entry.node);
+    while (entries.length > KEPT) entries.pop().node.remove();
+    say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`);
+  }
+  entry.open.add(event.packet);
+  entry.packets++;
+  entry.waited = Math.max(entry.waited, event.waited ?? 0);
+  shown(byId("pre-empty"), false);
+}
+
+export function resumed(event) {
+  const entry = entries.find((e) => e.message === event.message && e.open.has(event.packet));
+  if (!entry) return;
+  entry.open.delete(event.packet);
+  entry.longest = Math.max(entry.longest, event.after ?? 0);
+}
+
+// A message that has gone or was moved gives way to nobody any more.
+export function ended(id, at) {
+  for (const entry of entries) {
+    if (entry.message !== id || entry.open.size === 0) continue;
+    entry.longest = Math.max(entry.longest, at - entry.at);
+    entry.open.clear();
+  }
+}
+
+export function showPreemptions(now) {
+  for (const entry of entries) {
+    const waits = entry.open.size > 0;
+    const much = entry.packets > 1 ? ` (${count(entry.packets)} packets)` : "";
+    text(entry.duration, waits ? `for ${duration(now - entry.at)} so far${much}` : `for ${precise(entry.longest)}${much}`);
+    text(entry.waitedNote, ` · it had waited ${precise(entry.waited)}`);
+    entry.node.classList.toggle("open", waits);
+  }
+}
+
+// --- workers ---
+
+const workers = new Map();
+
+export function showWorkers(list, now, open) {
+  const place = byId("workers");
+  for (const worker of list) {
+    let row = workers.get(worker.worker);
+    if (!row) {
+      row = { name: el("button", { type: "button", class: "link" }), fill: el("span", { class: "seg active" }), note: el("span", { class: "muted" }), badge: badge("z") };
+      row.name.addEventListener("click", () => row.message && open(row.message));
+      row.bar = el("div", { class: "bar thin", "aria-hidden": "true" }, row.fill);
+      row.node = el("li", { class: "worker" }, el("span", { class: "worker-n", title: "worker" }, String(worker.worker)), row.badge, row.name, row.note, row.bar);
+      workers.set(worker.worker, row);
+      place.append(row.node);
+    }
+    row.message = worker.message;
+    row.node.classList.toggle("idle", !worker.message);
+    text(row.name, worker.message ? listOf(worker.message) : "idle");
+    attribute(row.name, "disabled", !worker.message);
+    attribute(row.name, "title", worker.message && `${worker.message} ${worker.packet}: ${count(worker.done)} of ${count(worker.recipients)}`);
+    shown(row.badge, Boolean(worker.message));
+    if (worker.message) {
+      attribute(row.badge, "data-p", worker.priority);
+      text(row.badge, worker.priority);
+    }
+    text(row.note, worker.message ? `${percent(worker.done, worker.recipients)}${worker.since ? ` · ${duration(now - worker.since)}` : ""}` : "");
+    row.fill.style.width = worker.message ? `${share(worker.done, worker.recipients) * 100}%` : "0";
+  }
+  const there = new Set(list.map((worker) => worker.worker));
+  for (const [number, row] of workers) {
+    if (there.has(number)) continue;
+    row.node.remove();
+    workers.delete(number);
+  }
+  text(byId("work-sum"), `${count(list.filter((worker) => worker.message).length)} of ${count(list.length)} busy`);
+}
+
+// --- relays ---
+
+const STATES = { closed: ["in use", "good"], open: ["out of use", "bad"], "half-open": ["being tried", "warn"] };
+let relaysShown = "";
+
+export function showRelays(relays, now) {
+  const place = byId("relays");
+  const key = JSON.stringify(relays) + (relays.some((r) => r.next_try) ? Math.floor(now) : "");
+  if (key === relaysShown) return;
+  relaysShown = key;
+  place.replaceChildren(...relays.map((relay) => {
+    const [word, state] = STATES[relay.state] ?? [relay.state, "warn"];
+    const notes = [];
+    if (relay.state === "closed") notes.push(`${count(relay.connections)} of ${count(relay.allowed)} connections`);
+    if (relay.since && relay.state !== "closed") notes.push(`since ${hourMinute(relay.since)} (${duration(now - relay.since)})`);
+    if (relay.next_try) notes.push(relay.next_try > now ? `next try in ${duration(relay.next_try - now)}` : "next try now");
+    return el("li", { class: "relay" },
+      el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
+      el("p", { class: "muted" }, notes.join(" · ")),
+      relay.why && relay.state !== "closed" ? el("p", { class: "why" }, relay.why) : null);
+  }));
+  if (relays.length === 0) place.append(el("li", { class: "muted" }, "none"));
+}
+
+// --- pauses ---
+
+let pausesShown = "";
+
+export function showPauses(pauses, resume) {
+  shown(byId("pauses-panel"), pauses.length > 0);
+  const key = JSON.stringify(pauses);
+  if (key === pausesShown) return;
+  pausesShown = key;
+  byId("pauses").replaceChildren(...pauses.map((pause) => {
+    // As the pause's file is called: `everything`, `priority:5`, `list:news@my.dom`.
+    const [, selector, name] = /^(relay|list|priority):(.*)$/s.exec(pause.what) ?? [];
+    const what = selector ? `${selector} ${name}` : pause.what;
+    const notes = [pause.by && `by ${pause.by}`, pause.since && `since ${dateTime(pause.since)}`, pause.until ? `until ${dateTime(pause.until)}` : "until it is resumed"];
+    return el("li", { class: "relay" }, el("span", { class: "pill warn" }, "paused"), el("b", {}, what),
+      el("p", { class: "muted" }, notes.filter(Boolean).join(" · ")),
+      pause.why ?? pause.reason ? el("p", { class: "why" }, pause.why ?? pause.reason) : null,
+      el("button", { type: "button", class: "quiet", onclick: () => resume(selector ? { [selector]: name } : {}, what) }, "Resume"));
+  }));
+}

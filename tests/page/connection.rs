@@ -1,0 +1,35 @@
+//! The connection to the scheduler goes, and comes back.
+
+use super::browser::Browser;
+use super::house::{House, row};
+use crate::support::relay::{Policy, Relay};
+use crate::support::spool::{TestSpool, members, now};
+
+#[test]
+fn after_a_kill_the_page_says_that_it_is_old_and_recovers_when_a_scheduler_is_back() {
+    let (spool, later) = (TestSpool::new(), now().0 + 86_400);
+    let before = "before@connection.example.org.1700000000.1";
+    let after = "after@connection.example.org.1700000000.2";
+    spool.put_packets("5", &format!("{before}:at{later}"), &[members("m", 30)]);
+    let mut house = House::start(spool, Relay::start(Policy::new()), 1);
+    let browser = Browser::open();
+    house.visit(&browser);
+    browser.wait_for("the message", |browser| browser.count(&row(before)) == 1);
+    assert_eq!(browser.count("#old:not([hidden])"), 0);
+    assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
+
+    house.scheduler.kill();
+    browser.wait_for_text("#old:not([hidden])", "What you see is old: as of ");
+    browser.wait_for_text("#live-text", "old");
+    // What was known is still there to be read.
+    assert_eq!(browser.count(&row(before)), 1);
+
+    house.spool.put_packets("3", &format!("{after}:at{later}"), &[members("m", 3)]);
+    house.restart();
+    browser.wait_for("the page is current", |browser| browser.text("#live-text").as_deref() == Some("live"));
+    browser.wait_for("what came in between", |browser| browser.count(&row(after)) == 1);
+    assert_eq!(browser.count("#old:not([hidden])"), 0);
+    // The browser itself notes that nobody answered; the page has no error of its own.
+    let console = browser.console();
+    assert!(console.iter().all(|line| line["source"] == "network"), "{console:?}");
+}
