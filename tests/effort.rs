@@ -50,6 +50,7 @@ fn a_transaction_takes_no_more_system_calls_than_it_did() {
     command.args(["-D", "-f", "-c", "-o"]).arg(&summary).arg(traced.get_program());
     command.args(["--log-level", "info", "--log-format", "json", "--spool"]).arg(spool.path());
     command.args(["run", "--workers", "1", "--relay", &sink.url().to_string()]);
+    command.env("SYMPA_DIST_HTTP_LISTEN", "");
     command.stderr(std::fs::File::create(&log).unwrap());
     let mut program = Program::start(&mut command);
     wait_until("all is sent", || spool.waiting().is_empty(), || format!("{:?}", spool.waiting()));

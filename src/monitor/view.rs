@@ -263,8 +263,12 @@ impl View {
 
     /// Reads a message's folder.
     fn read(&self, id: &MessageId) {
-        if !self.model.lock().messages.contains_key(id) {
-            return;
+        // What is being sent tells of itself; it is read again once nobody works on it.
+        let is_read = |known: &Known| known.figures.is_some();
+        match self.model.lock().messages.get(id).map(is_read) {
+            None => return,
+            Some(true) if self.live.working().iter().any(|at| at.message == *id) => return,
+            Some(_) => {}
         }
         let message = || -> Result<Option<Message>> {
             let spool = self.open()?;
