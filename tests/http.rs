@@ -192,6 +192,11 @@ fn whoever_has_the_token_moves_messages_and_nobody_else() {
     let paused = || served.get("/api/v1/queue")["pauses"].clone();
     wait_until("it is shown", || paused()[0]["what"] == "list:held@http.example.org", || paused().to_string());
     assert_eq!(served.act("/api/v1/resume", json!({"list": "held@http.example.org"})).0, 200);
+    // A time that never comes is no time that has been.
+    assert_eq!(served.act("/api/v1/pause", json!({"priority": "7", "for": u64::MAX, "reason": "x"})).0, 200);
+    wait_until("it is shown", || paused()[0]["what"] == "priority:7", || paused().to_string());
+    assert_eq!(served.act("/api/v1/pause", json!({"priority": "7", "for": 0, "reason": "x"})).0, 400);
+    assert_eq!(served.act("/api/v1/resume", json!({"priority": "7"})).0, 200);
     assert_eq!(served.act("/api/v1/resume", json!({"list": "held@http.example.org"})).0, 404);
 }
 

@@ -191,8 +191,8 @@ impl Board {
         Found::New
     }
 
-    /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary,
-    /// and knows better where it went. `true`: it is forgotten.
+    /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary, or
+    /// has just removed it, and knows better where it went. `true`: it is forgotten.
     pub fn missing(&self, name: &MessageName, level: Level) -> bool {
         let mut inner = self.inner.lock();
         inner.known.find(name).is_some_and(|key| inner.forget_missing(key, level).is_some())
@@ -417,7 +417,8 @@ impl Inner {
 
     fn forget_missing(&mut self, key: Key, level: Level) -> Option<MessageName> {
         let known = self.known.get(key).filter(|known| known.level == level)?;
-        if self.backlog.is_working(key) {
+        // Of an idle one, the worker that had its last packet is looking what is left, and may have removed it itself.
+        if self.backlog.is_working(key) || self.backlog.is_idle(key) {
             return None;
         }
         let name = known.name();
@@ -454,5 +455,24 @@ impl Inner {
             let group = self.group(&list);
             self.backlog.regroup(key, group);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_its_last_worker_is_removing_is_not_taken_for_missing() {
+        let board = Board::new(Policy::default(), Box::new(|_| None));
+        let name: MessageName = "my-list@my.dom.1192613090.972".parse().unwrap();
+        board.found(name.clone(), Level::LAST, clock::now());
+        let Next::Work(assignment) = board.next(Crew::Any, None) else { panic!("there is one") };
+        assert!(!board.missing(&name, Level::LAST), "somebody works on it");
+        assert!(board.done(assignment.key), "that was its last packet");
+        assert!(!board.missing(&name, Level::LAST), "the folder goes before the worker says that it is distributed");
+        board.gone(assignment.key);
+        assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::New);
+        assert!(board.missing(&name, Level::LAST));
     }
 }

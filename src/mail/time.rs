@@ -38,8 +38,8 @@ impl Moment {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    pub const fn plus(self, time: std::time::Duration) -> Moment {
-        Moment(self.0.saturating_add(time.as_micros() as u64))
+    pub fn plus(self, time: std::time::Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 

@@ -10,8 +10,6 @@
 //!
 //! Told the time as all of this part: a clock that was put back closes what it had opened.
 
-use std::str::FromStr;
-
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
@@ -41,9 +39,12 @@ const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const AHEAD: usize = 16;
 
 impl Windows {
-    /// Several: each of them opens.
-    pub fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Windows, String> {
-        let rules: Vec<Rule> = texts.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+    /// Several: each of them opens. `zone` knows zones by name, and the one that holds where none is named.
+    pub fn parse<'t>(
+        texts: impl IntoIterator<Item = &'t str>,
+        zone: impl Fn(Option<&str>) -> Result<TimeZone, String>,
+    ) -> Result<Windows, String> {
+        let rules: Vec<Rule> = texts.into_iter().map(|text| Rule::parse(text, &zone)).collect::<Result<_, _>>()?;
         if rules.is_empty() { Err(format!("expected {EXPECTED}")) } else { Ok(Windows(rules)) }
     }
 
@@ -113,10 +114,8 @@ impl Rule {
     }
 }
 
-impl FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Rule, String> {
+impl Rule {
+    fn parse(text: &str, zone: impl Fn(Option<&str>) -> Result<TimeZone, String>) -> Result<Rule, String> {
         let expected = || format!("expected {EXPECTED}");
         let words: Vec<&str> = text.split_whitespace().collect();
         let at = words.iter().position(|word| word.starts_with(|c: char| c.is_ascii_digit())).ok_or_else(expected)?;
@@ -126,8 +125,8 @@ impl FromStr for Rule {
             _ => return Err(expected()),
         };
         let zone = match words[at + 1..] {
-            [] => TimeZone::system(),
-            [zone] => TimeZone::get(zone).map_err(|_| format!("{zone:?} is no time zone that this machine knows"))?,
+            [] => zone(None)?,
+            [name] => zone(Some(name))?,
             _ => return Err(expected()),
         };
         let (start, end) = match words[at].split_once("..") {
@@ -179,8 +178,12 @@ mod tests {
         Epoch(text.parse::<jiff::ZonedDateTime>().unwrap().timestamp().as_second() as u64)
     }
 
+    fn zone(name: Option<&str>) -> Result<TimeZone, String> {
+        name.map_or(Ok(TimeZone::UTC), |name| TimeZone::get(name).map_err(|error| error.to_string()))
+    }
+
     fn windows(text: &str) -> Windows {
-        Windows::parse(text.split(" | ")).unwrap_or_else(|error| panic!("{text}: {error}"))
+        Windows::parse(text.split(" | "), zone).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[track_caller]
@@ -272,9 +275,9 @@ mod tests {
             "18:00:60",
             "18:00:00:00",
         ] {
-            assert!(Windows::parse([text]).is_err(), "{text:?}");
+            assert!(Windows::parse([text], zone).is_err(), "{text:?}");
         }
-        assert!(Windows::parse([]).is_err());
+        assert!(Windows::parse([], zone).is_err());
     }
 
     proptest! {

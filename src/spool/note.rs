@@ -21,9 +21,21 @@ pub struct Note {
 /// Notes are short; what is longer was not written by this program.
 const MAX_LENGTH: u64 = 64 * 1024;
 
+/// Octets of a reason. In JSON each may become six: the file stays one that is read.
+const LONGEST_REASON: usize = 8 * 1024;
+
+/// A reason as long as one is kept.
+pub(super) fn shortened(mut why: String) -> String {
+    if why.len() > LONGEST_REASON {
+        why.truncate(why.floor_char_boundary(LONGEST_REASON));
+        why.push('…');
+    }
+    why
+}
+
 impl Note {
     pub fn new(since: Epoch, by: &str, why: impl Into<String>, from: Priority) -> Note {
-        Note { since: since.0, by: by.to_owned(), why: why.into(), from: from.to_string() }
+        Note { since: since.0, by: by.to_owned(), why: shortened(why.into()), from: from.to_string() }
     }
 
     /// The same from elsewhere.

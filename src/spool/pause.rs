@@ -12,7 +12,7 @@ use crate::mail::{Epoch, Level};
 
 use super::disk::{Dir, DiskError, Kind, Op, Result, unless_gone};
 use super::layout::{self, PauseName};
-use super::{Spool, running};
+use super::{Spool, note, running};
 
 /// Who paused what, when and why.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,7 +83,9 @@ fn put(spool: &Spool, name: &PauseName, pause: &Pause) -> Result<()> {
     let draft = format!(".{}.{}", running::host(), std::process::id());
     unless_gone(place.remove(&draft))?;
     let file = place.create(&draft)?;
-    let mut text = serde_json::to_vec(pause).expect("strings and numbers are always JSON");
+    // One that can't be read would have no end.
+    let pause = Pause { why: note::shortened(pause.why.clone()), ..pause.clone() };
+    let mut text = serde_json::to_vec(&pause).expect("strings and numbers are always JSON");
     text.push(b'\n');
     file.write_at(&text, 0)?;
     // Root may act on another user's spool; the spool's own processes must be able to go on with the file.
@@ -190,6 +192,15 @@ mod tests {
         pause(&spool, &PauseName::Everything, &until(None)).unwrap();
         assert!(clear(&spool, Epoch(11)).unwrap().is_empty());
         assert_eq!(names(&spool, 11), ["everything"]);
+    }
+
+    #[test]
+    fn a_pause_with_a_reason_of_any_length_ends_all_the_same() {
+        let (_keep, spool) = spool();
+        let name = PauseName::Everything;
+        pause(&spool, &name, &Pause { why: "\u{1}é".repeat(50_000), ..until(Some(10)) }).unwrap();
+        assert!(list(&spool, Epoch(9)).unwrap()[0].pause.as_ref().is_some_and(|pause| pause.why.ends_with('…')));
+        assert_eq!(names(&spool, 10), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{DURATION, KEYS, Text, duration, not_zero, one, parsed, quoted, shown_duration};
@@ -77,8 +78,8 @@ const LIST_KEYS: &[ListKey] = &[
         name: "deliver",
         set: |list, text| {
             let windows = match text {
-                Text::One(text) => Windows::parse([text.as_str()]),
-                Text::List(texts) => Windows::parse(texts.iter().map(String::as_str)),
+                Text::One(text) => Windows::parse([text.as_str()], zone),
+                Text::List(texts) => Windows::parse(texts.iter().map(String::as_str), zone),
             };
             list.deliver = Some(windows?.into());
             Ok(())
@@ -105,6 +106,12 @@ const LIST_KEYS: &[ListKey] = &[
         otherwise: Otherwise::Words("never too late"),
     },
 ];
+
+/// This machine's zones.
+fn zone(name: Option<&str>) -> Result<TimeZone, String> {
+    let Some(name) = name else { return Ok(TimeZone::system()) };
+    TimeZone::get(name).map_err(|_| format!("{name:?} is no time zone that this machine knows"))
+}
 
 fn one_or_several(mut values: Vec<String>) -> String {
     if values.len() == 1 { values.remove(0) } else { format!("[{}]", values.join(", ")) }

@@ -180,6 +180,9 @@ async fn pause(State(served): State<App>, body: axum::body::Bytes) -> Answer {
     let Some(why) = which.reason.filter(|reason| !reason.trim().is_empty()) else {
         return Err(bad("reason: expected"));
     };
+    if which.r#for == Some(0) {
+        return Err(bad("for: expected at least a second"));
+    }
     let now = clock::now();
     let until = which.r#for.map(|time| now.plus(Duration::from_secs(time)).epoch().0);
     let told = name.to_string();
