@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::view::{LevelRow, View};
+use super::row::LevelRow;
+use super::view::View;
 use crate::daemon::clock;
 use crate::mail::Level;
 

@@ -1,6 +1,7 @@
 //! What people and their tools see of a running scheduler: depth, age, progress, events, metrics.
 //!
 //! - [`view`]: what is known of every message, kept current by the scheduler's events and checked against the spool.
+//! - [`row`]: how it is said.
 //! - [`history`]: rates, and the last hour by minutes.
 //! - [`metrics`]: all of it for Prometheus.
 //! - [`http`]: all of it for a browser and for programs; the operators' moves, for who has the token.
@@ -14,5 +15,7 @@ pub mod history;
 pub mod http;
 #[cfg(feature = "http")]
 pub mod metrics;
+#[cfg(feature = "http")]
+pub mod row;
 #[cfg(feature = "http")]
 pub mod view;

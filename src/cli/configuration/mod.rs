@@ -6,6 +6,7 @@
 
 mod keys;
 mod lists;
+mod relay_keys;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,8 +18,9 @@ use crate::daemon::settings::Settings;
 use crate::deliver::settings::RelaySettings;
 
 pub use keys::duration;
-use keys::{KEYS, RELAY_KEYS, RelayText, Text};
+use keys::{KEYS, Text};
 use lists::ListSource;
+use relay_keys::{RELAY_KEYS, RelayText};
 
 /// Read where no other file is named and this one is there.
 const DEFAULT_FILE: &str = "/etc/sympa-dist.toml";

@@ -20,7 +20,8 @@ use super::{App, Endless};
 use crate::daemon::clock;
 use crate::mail::{MessageId, Moment};
 use crate::monitor::metrics;
-use crate::monitor::view::{Row, View};
+use crate::monitor::row::Row;
+use crate::monitor::view::View;
 use crate::spool::layout::FileName;
 use crate::spool::running;
 
