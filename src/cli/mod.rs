@@ -12,6 +12,8 @@
 mod bad;
 mod cancel;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod completions;
 mod config;
 pub mod configuration;
@@ -86,6 +88,8 @@ pub enum Command {
     Pause(pause::PauseCommand),
     Resume(resume::Resume),
     Bad(bad::Bad),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterCommand),
     Demo(demo::Demo),
     Config(config::Config),
     Completions(completions::Completions),
@@ -163,6 +167,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Pause(command) => command.run(&global),
         Command::Resume(command) => command.run(&global),
         Command::Bad(command) => command.run(&global),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
         Command::Completions(command) => command.run(),

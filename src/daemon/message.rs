@@ -109,6 +109,13 @@ impl OpenMessage {
         })
     }
 
+    /// Deals from there on, and those before it last: who shares the message with others begins elsewhere than they.
+    pub fn begin_at(&self, first: usize) {
+        let waiting = &mut self.deck.lock().waiting;
+        let first = first % waiting.len().max(1);
+        waiting.rotate_left(first);
+    }
+
     /// How many packets wait to be dealt.
     pub fn waiting(&self) -> usize {
         self.deck.lock().waiting.len()

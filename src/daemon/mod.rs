@@ -10,6 +10,7 @@
 //! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
 //! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
+//! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
@@ -26,11 +27,13 @@ mod boundary;
 pub mod clock;
 mod ending;
 pub mod events;
+mod hints;
 pub mod late;
 pub mod lists;
 pub mod live;
 mod message;
 mod pauses;
+mod poll;
 mod possession;
 mod register;
 mod relays;
@@ -38,6 +41,7 @@ mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;
+mod sharing;
 pub mod supervisor;
 pub mod tally;
 mod telling;

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::claim::settings::ClusterSettings;
 use crate::deliver::{RelaySettings, RelayUrl};
 use crate::mail::{Level, Priority};
 use crate::schedule::{Ageing, Order, Policy, Slowdown};
@@ -27,6 +28,8 @@ pub struct Settings {
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
     pub lists: Lists,
+    pub cluster: ClusterSettings,
+    pub watch: WatchSettings,
     pub http: HttpSettings,
     pub log: LogSettings,
 }
@@ -105,6 +108,25 @@ pub struct InjectSettings {
     pub min_free_space: u64,
 }
 
+/// How new messages are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchSettings {
+    pub mode: WatchMode,
+    /// How often the directories are looked at where that is needed.
+    pub interval: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WatchMode {
+    /// The kernel tells; on a network file system, where it knows of this host's doings alone, the directories are looked at
+    /// as well.
+    Auto,
+    /// The kernel tells.
+    Inotify,
+    /// The directories are looked at.
+    Poll,
+}
+
 /// What is served to browsers and programs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpSettings {
@@ -164,6 +186,8 @@ impl Default for Settings {
             },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
             lists: Lists::default(),
+            cluster: ClusterSettings::default(),
+            watch: WatchSettings { mode: WatchMode::Auto, interval: Duration::from_secs(1) },
             http: HttpSettings {
                 listen: "127.0.0.1:9125".into(),
                 token_file: None,

@@ -29,7 +29,7 @@ use super::transaction::Suspicion;
 pub struct Shared {
     pub spool: Spool,
     pub board: Board,
-    pub claims: Box<dyn Claims>,
+    pub claims: Arc<dyn Claims>,
     pub pauses: Pauses,
     pub interrupt: Interrupt,
     /// One a worker, for what a second TERM has to say.
@@ -47,7 +47,7 @@ pub struct Shared {
     running: Option<Mutex<Running>>,
     since: Epoch,
     pub live: Arc<Live>,
-    /// The kernel tells of new messages.
+    /// New messages are found at once, or soon: the kernel tells of them, or the directories are polled.
     pub is_watching: AtomicBool,
     /// The spool is not at its path any more, or can't be listed.
     pub has_no_spool: AtomicBool,
@@ -101,7 +101,7 @@ impl Shared {
     pub fn new(
         spool: Spool,
         board: Board,
-        claims: Box<dyn Claims>,
+        claims: Arc<dyn Claims>,
         interrupt: Interrupt,
         current: Current,
         live: Arc<Live>,

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::daemon::settings::{LogFormat, MAX_EXPRESS, OnUncertain, Settings};
+use crate::claim::settings::{DatabaseUrl, Tls};
+use crate::daemon::settings::{LogFormat, MAX_EXPRESS, OnUncertain, Settings, WatchMode};
 use crate::mail::Priority;
 use crate::schedule::Slowdown;
 use crate::spool::progress::Sync;
@@ -259,6 +260,95 @@ pub const KEYS: &[Key] = &[
         show: |settings| shown_size(settings.inject.min_free_space),
     },
     Key {
+        name: "cluster.database",
+        set: |settings, text| {
+            let url = one(text, DatabaseUrl::EXPECTED)?;
+            settings.cluster.database = if url.is_empty() { None } else { Some(url.parse()?) };
+            if cfg!(not(feature = "cluster")) && settings.cluster.database.is_some() {
+                return Err("this program was built without (feature cluster)".to_owned());
+            }
+            Ok(())
+        },
+        show: |settings| quoted(settings.cluster.database.as_ref().map_or(String::new(), DatabaseUrl::to_string)),
+    },
+    Key {
+        name: "cluster.password_file",
+        set: |settings, text| file(&mut settings.cluster.password_file, text),
+        show: |settings| shown_file(&settings.cluster.password_file),
+    },
+    Key {
+        name: "cluster.tls",
+        set: |settings, text| {
+            settings.cluster.tls = match one(text, TLS)? {
+                "auto" => Tls::Auto,
+                "always" => Tls::Always,
+                "never" => Tls::Never,
+                _ => return Err(format!("expected {TLS}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.cluster.tls {
+                Tls::Auto => "auto",
+                Tls::Always => "always",
+                Tls::Never => "never",
+            })
+        },
+    },
+    Key {
+        name: "cluster.ca_file",
+        set: |settings, text| file(&mut settings.cluster.ca_file, text),
+        show: |settings| shown_file(&settings.cluster.ca_file),
+    },
+    Key {
+        name: "cluster.lease",
+        set: |settings, text| {
+            const LEASE: &str = "a duration from \"1s\" to \"1h\"";
+            let lease = duration(one(text, LEASE)?)?;
+            if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&lease) {
+                return Err(format!("expected {LEASE}"));
+            }
+            settings.cluster.lease = lease;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.cluster.lease),
+    },
+    Key {
+        name: "cluster.poll",
+        set: |settings, text| {
+            settings.cluster.poll = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.cluster.poll),
+    },
+    Key {
+        name: "watch.mode",
+        set: |settings, text| {
+            settings.watch.mode = match one(text, WATCH)? {
+                "auto" => WatchMode::Auto,
+                "inotify" => WatchMode::Inotify,
+                "poll" => WatchMode::Poll,
+                _ => return Err(format!("expected {WATCH}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.watch.mode {
+                WatchMode::Auto => "auto",
+                WatchMode::Inotify => "inotify",
+                WatchMode::Poll => "poll",
+            })
+        },
+    },
+    Key {
+        name: "watch.interval",
+        set: |settings, text| {
+            settings.watch.interval = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.watch.interval),
+    },
+    Key {
         name: "http.listen",
         set: |settings, text| {
             let listen = one(text, LISTEN)?;
@@ -273,14 +363,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "http.token_file",
-        set: |settings, text| {
-            let file = one(text, "a file")?;
-            settings.http.token_file = (!file.is_empty()).then(|| PathBuf::from(file));
-            Ok(())
-        },
-        show: |settings| {
-            quoted(settings.http.token_file.as_deref().map_or(String::new(), |file| file.display().to_string()))
-        },
+        set: |settings, text| file(&mut settings.http.token_file, text),
+        show: |settings| shown_file(&settings.http.token_file),
     },
     Key {
         name: "http.insecure",
@@ -349,9 +433,22 @@ const AGEING: &str = "\"off\" or a duration such as \"2h\"";
 const FAIRNESS: &str = "\"fair\" (small ones slip past big ones) or \"fifo\" (by arrival)";
 pub(super) const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
 const LISTEN: &str = "\"address:port\", \"unix:/path\", or \"\" for nothing";
+const TLS: &str = "\"auto\" (beyond this machine), \"always\" or \"never\"";
+const WATCH: &str = "\"auto\", \"inotify\" or \"poll\"";
 const TRUTH: &str = "true or false";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
+
+/// A file, or none.
+fn file(setting: &mut Option<PathBuf>, text: &Text) -> Result<(), String> {
+    let file = one(text, "a file")?;
+    *setting = (!file.is_empty()).then(|| PathBuf::from(file));
+    Ok(())
+}
+
+fn shown_file(setting: &Option<PathBuf>) -> String {
+    quoted(setting.as_deref().map_or(String::new(), |file| file.display().to_string()))
+}
 
 pub(super) fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
     match text {

@@ -97,6 +97,8 @@ pub struct Look {
     pub size: u64,
     /// Of the last change to the content, seconds since 1970.
     pub modified: u64,
+    /// The same, to the nanosecond.
+    pub changed: (i64, u32),
     pub owner: u32,
     pub links: u64,
 }
@@ -108,6 +110,7 @@ impl From<rustix::fs::Stat> for Look {
             kind: FileType::from_raw_mode(stat.st_mode).into(),
             size: stat.st_size as u64,
             modified: stat.st_mtime as u64,
+            changed: (stat.st_mtime, stat.st_mtime_nsec as u32),
             owner: stat.st_uid,
             links: stat.st_nlink,
         }
@@ -294,6 +297,28 @@ impl Dir {
             _ => return Ok(()),
         };
         Err(DiskError::new(Op::Write, &self.path, OsStr::new(""), errno))
+    }
+
+    /// Whether it lies on a file system that other machines may change.
+    pub fn is_on_network(&self) -> Result<bool> {
+        /// statfs(2): NFS, SMB (two), CIFS, AFS (two), Ceph, 9P, FUSE, GFS2, OCFS2, Lustre, Coda.
+        const NETWORK: [u64; 13] = [
+            0x6969,
+            0x517b,
+            0xfe53_4d42,
+            0xff53_4d42,
+            0x5346_414f,
+            0x6b41_4653,
+            0x00c3_6400,
+            0x0102_1997,
+            0x6573_5546,
+            0x0116_1970,
+            0x7461_636f,
+            0x0bd0_0bd0,
+            0x7375_7245,
+        ];
+        let found = self.run(Op::Look, "", || rustix::fs::fstatfs(&self.fd))?;
+        Ok(NETWORK.contains(&(found.f_type as u64 & 0xffff_ffff)))
     }
 
     /// Tries to get the exclusive right to this directory for as long as this descriptor is open, without waiting.
