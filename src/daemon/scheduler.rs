@@ -127,6 +127,12 @@ fn run_on_a_spool(
         let why = "the spool is on a network file system, where checkpoints have to be synced: run.checkpoint_sync = \"none\"";
         return Err(RunError::Claims(why.to_owned()));
     }
+    if is_on_network && settings.cluster.database.is_none() {
+        warn!(
+            "the spool is on a network file system, and cluster.database is not set: if another host's scheduler works on \
+             it as well, members get messages twice"
+        );
+    }
     let WatchSettings { mode, interval } = settings.watch;
     let watch = match mode {
         WatchMode::Poll => None,
@@ -534,6 +540,10 @@ impl Scheduler {
     }
 
     fn tidy(&mut self) {
+        // Mostly there is nothing, and nobody need be asked for a turn at it.
+        if self.shared.spool.incoming().list().is_ok_and(|left| left.is_empty()) {
+            return;
+        }
         let Ok(Some(_turn)) = self.shared.claims.try_turn(&claim::Shared::Incoming) else { return };
         match adopt::tidy(&self.shared.spool, clock::epoch(), LEFTOVERS) {
             Ok(adoptions) => {

@@ -197,7 +197,10 @@ impl Worker {
             let first_again = sorted.again.first().copied().unwrap_or(to);
             let passed = unanswered.min(first_again);
             ahead = sorted.hold_back(passed);
-            self.until_held(message, possession)?;
+            if let Err(end) = self.until_held(message, possession) {
+                self.tell_taken_over(message, possession, &batch[..answered]);
+                return Err(end);
+            }
             self.record(message, possession, &sorted, next, passed)?;
             if let Some(end) = trouble {
                 return Err(end);
@@ -551,6 +554,18 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Somebody else has the packet, and does not know what became of these.
+    fn tell_taken_over(&self, message: &OpenMessage, possession: &Possession, answered: &[usize]) {
+        let packet = possession.progress.packet();
+        let recipients: Vec<&str> = answered.iter().map(|&index| packet.address(index)).collect();
+        warn!(
+            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+            recipients = recipients.join(" "),
+            "the packet was taken over during a transaction, or is not certain to be ours: what the relay answered is not \
+             recorded; these recipients may get the message twice"
+        );
     }
 
     /// The turn at the message's failures, which other hosts append to as well.
