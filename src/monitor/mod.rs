@@ -4,6 +4,7 @@
 //! - [`row`]: how it is said.
 //! - [`history`]: rates, and the last hour by minutes.
 //! - [`metrics`]: all of it for Prometheus.
+//! - [`survey`]: what the spool says to another process, whether or not a scheduler runs.
 //! - [`http`]: all of it for a browser and for programs; the operators' moves, for who has the token.
 //!
 //! It looks and never decides: a scheduler without it distributes alike. Nothing here is waited for by a worker. What it
@@ -17,5 +18,6 @@ pub mod http;
 pub mod metrics;
 #[cfg(feature = "http")]
 pub mod row;
+pub mod survey;
 #[cfg(feature = "http")]
 pub mod view;
