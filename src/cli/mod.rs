@@ -32,6 +32,8 @@ mod run;
 mod selection;
 mod show;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +78,8 @@ pub enum Command {
     Run(run::Run),
     Inject(inject::Inject),
     Queue(queue::Queue),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Show(show::Show),
     Check(check::Check),
     Requeue(requeue::Requeue),
@@ -153,6 +157,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Run(command) => command.run(&global),
         Command::Inject(command) => command.run(&global),
         Command::Queue(command) => command.run(&global),
+        #[cfg(feature = "top")]
+        Command::Top(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
