@@ -1251,7 +1251,7 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__queue)
-            opts="-h --json --recipients --relays --pauses --list --priority --config --spool --log-level --log-format --help"
+            opts="-h --json --recipients --relays --pauses --list --priority --ages --by --count --sort --reverse --watch --config --spool --log-level --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1262,6 +1262,22 @@ _sympa__dist() {
                     return 0
                     ;;
                 --priority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "priority list" -- "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -W "recipients messages" -- "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "priority age arrival left deferred failed list size state" -- "${cur}"))
+                    return 0
+                    ;;
+                --watch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

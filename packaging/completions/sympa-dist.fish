@@ -78,6 +78,20 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand inject" -l keep-or
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand inject" -s h -l help -d 'Print help'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l list -d 'Only this list\'s messages' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l priority -d 'Only messages at this priority' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l by -d 'With --ages: what has a row [default: priority]' -r -f -a "priority\t''
+list\t''"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l count -d 'With --ages: what is counted [default: recipients]' -r -f -a "recipients\t'Recipients that wait for their first or another try'
+messages\t''"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l sort -d 'In which order [default: most urgent first, then as they came; with --ages: most first]' -r -f -a "priority\t'Most urgent first, then as they came'
+age\t'Oldest first'
+arrival\t'Newest first'
+left\t'Most recipients that nobody has tried to send to first'
+deferred\t'Most deferred recipients first'
+failed\t'Most failed recipients first'
+list\t'By the list\'s address'
+size\t'Biggest first'
+state\t'By state, then as they are listed without --sort'"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l watch -d 'Again and again, every so many seconds [default: 2], until INT' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
@@ -86,7 +100,9 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l json -d 
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l recipients -d 'With --json: the recipients that have no final outcome, too'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l relays -d 'The relays of the schedulers that run, instead of messages'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l pauses -d 'What is paused, instead of messages'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -s h -l help -d 'Print help'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l ages -d 'How old what waits is: a row a priority, a column twice the minutes of the one before it'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l reverse -d 'The other way round'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
