@@ -11,7 +11,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::report::{PauseRow, Row, age, local_time, printable};
+use super::figures::{PauseRow, Row, age, local_time, printable};
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
 use crate::daemon::settings::Settings;

@@ -12,7 +12,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::sort::Sort;
-use crate::cli::report::Row;
+use crate::cli::figures::Row;
 
 /// Minutes: each column's age is below its own and not below the one before. The last column has none.
 const MINUTES: [u64; 9] = [5, 10, 20, 40, 80, 160, 320, 640, 1280];

@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use clap::ValueEnum;
 
-use crate::cli::report::Row;
+use crate::cli::figures::Row;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Sort {
