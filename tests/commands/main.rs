@@ -9,6 +9,7 @@ mod cancel;
 mod check;
 mod config;
 mod demo;
+mod events;
 mod hold;
 mod lists;
 mod log;
