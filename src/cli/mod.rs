@@ -25,6 +25,7 @@ mod moving;
 mod pause;
 mod queue;
 mod release;
+mod report;
 mod requeue;
 mod reschedule;
 mod resume;
@@ -77,6 +78,7 @@ pub enum Command {
     Inject(inject::Inject),
     Queue(queue::Queue),
     Show(show::Show),
+    Report(report::Report),
     Check(check::Check),
     Requeue(requeue::Requeue),
     Reschedule(reschedule::Reschedule),
@@ -154,6 +156,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Inject(command) => command.run(&global),
         Command::Queue(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Reschedule(command) => command.run(&global),

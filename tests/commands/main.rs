@@ -15,6 +15,7 @@ mod lists;
 mod log;
 mod pause;
 mod queue;
+mod report;
 mod requeue;
 mod reschedule;
 mod run;

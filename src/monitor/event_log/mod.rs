@@ -8,10 +8,12 @@
 //! - [`line`]: what a line is.
 //! - [`file`]: the file and its predecessors.
 //! - [`reader`]: all of that read back, of several hosts, in order of time.
+//! - [`story`]: what became of a message.
 
 mod file;
 pub mod line;
 pub mod reader;
+pub mod story;
 
 use std::io;
 use std::path::Path;
