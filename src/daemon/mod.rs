@@ -17,6 +17,7 @@
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
+//! - [`showing`]: what of it stands in the spool for other processes; [`rate`]: how fast something goes.
 //! - [`supervisor`]: told how the scheduler's thread is, by that thread.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
@@ -32,12 +33,14 @@ pub mod live;
 mod message;
 mod pauses;
 mod possession;
+pub mod rate;
 mod register;
 mod relays;
 mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;
+mod showing;
 pub mod supervisor;
 pub mod tally;
 mod telling;

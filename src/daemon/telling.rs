@@ -32,6 +32,7 @@ impl Worker {
             level,
             since,
         });
+        self.shared.stir();
         let id = message.folder.id();
         if let Some(left) = message.resumes(packet) {
             self.shared.tell(|| Happening::Resumed {
