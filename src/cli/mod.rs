@@ -16,6 +16,7 @@ mod completions;
 mod config;
 pub mod configuration;
 mod demo;
+mod figures;
 mod hold;
 mod inject;
 mod log;
@@ -81,6 +82,7 @@ pub enum Command {
     #[cfg(feature = "top")]
     Top(top::Top),
     Show(show::Show),
+    Report(report::Report),
     Check(check::Check),
     Requeue(requeue::Requeue),
     Reschedule(reschedule::Reschedule),
@@ -160,6 +162,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         #[cfg(feature = "top")]
         Command::Top(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Reschedule(command) => command.run(&global),

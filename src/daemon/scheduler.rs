@@ -320,6 +320,7 @@ impl Scheduler {
         });
         match applied {
             Ok(current) => {
+                self.shared.live.reloaded(&current.settings);
                 self.shared.replace(current);
                 info!("configuration reloaded: each worker takes it up at its next boundary");
                 if let Err(error) = self.hire() {

@@ -138,7 +138,8 @@ impl View {
             match event {
                 Ok(event) => {
                     use Happening as H;
-                    let compare = matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged);
+                    let compare =
+                        matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged { .. });
                     self.model.lock().apply(&event.what, &mut unread);
                     // Nobody may be listening.
                     let _ = self.outgoing.send(event);
