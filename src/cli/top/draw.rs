@@ -18,7 +18,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::super::report::local_time;
+use super::super::figures::local_time;
 use super::format::{count, fit, percent, rate, span, time_left};
 use super::keys::Prompt;
 use super::screen::{Panel, Screen};

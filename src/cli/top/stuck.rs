@@ -1,6 +1,6 @@
 //! Why nothing of a message is sent now.
 
-use super::super::report::{local_time, printable};
+use super::super::figures::{local_time, printable};
 use crate::daemon::lists::Lists;
 use crate::mail::Epoch;
 use crate::monitor::survey::{Line, Picture};
