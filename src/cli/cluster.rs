@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::report::age;
+use super::figures::age;
 use super::{CliError, Exit, Global, person, say};
 use crate::claim::database::{Access, Database, DatabaseError, LeaseRow, ProcessRow};
 use crate::claim::settings::ClusterSettings;

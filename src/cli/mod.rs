@@ -18,6 +18,7 @@ mod completions;
 mod config;
 pub mod configuration;
 mod demo;
+mod figures;
 mod hold;
 mod inject;
 mod log;
@@ -34,6 +35,8 @@ mod run;
 mod selection;
 mod show;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,7 +81,10 @@ pub enum Command {
     Run(run::Run),
     Inject(inject::Inject),
     Queue(queue::Queue),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Show(show::Show),
+    Report(report::Report),
     Check(check::Check),
     Requeue(requeue::Requeue),
     Reschedule(reschedule::Reschedule),
@@ -157,7 +163,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Run(command) => command.run(&global),
         Command::Inject(command) => command.run(&global),
         Command::Queue(command) => command.run(&global),
+        #[cfg(feature = "top")]
+        Command::Top(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Reschedule(command) => command.run(&global),

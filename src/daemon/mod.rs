@@ -18,6 +18,7 @@
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
+//! - [`showing`]: what of it stands in the spool for other processes; [`rate`]: how fast something goes.
 //! - [`supervisor`]: told how the scheduler's thread is, by that thread.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
@@ -35,6 +36,7 @@ mod message;
 mod pauses;
 mod poll;
 mod possession;
+pub mod rate;
 mod register;
 mod relays;
 mod reporting;
@@ -42,6 +44,7 @@ mod scheduler;
 pub mod settings;
 mod shared;
 mod sharing;
+mod showing;
 pub mod supervisor;
 pub mod tally;
 mod telling;

@@ -21,7 +21,7 @@ pub struct Poll(#[expect(dead_code, reason = "its end tells the thread")] Sender
 enum Never {}
 
 /// When a directory changed; `None`: it can't be looked at.
-type Changed = Option<(i64, u32)>;
+type Changed = Option<(u64, u64)>;
 
 impl Poll {
     /// To be begun before the first scan.
@@ -64,5 +64,5 @@ fn run(spool: &Spool, every: Duration, desk: &Desk, end: &Receiver<Never>) {
 fn look(spool: &Spool) -> Vec<Changed> {
     let levels = Priority::all().map(|priority| spool.at(priority).open_dir(".").and_then(|dir| dir.look_self()));
     let pauses = spool.pauses_changed();
-    levels.map(|look| look.ok().map(|look| look.changed)).chain([pauses]).collect()
+    levels.map(|look| look.ok().map(|look| (look.modified, look.modified_nanos))).chain([pauses]).collect()
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
+use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select, tick};
 use tracing::{error, info, warn};
 
 use crate::claim;
@@ -32,6 +32,7 @@ use super::poll::Poll;
 use super::settings::{MAX_EXPRESS, Settings, WatchMode, WatchSettings};
 use super::shared::{self, Current, MAX_WORKERS, Shared};
 use super::sharing;
+use super::showing::Showing;
 use super::supervisor::Sign;
 use super::watch::Watch;
 use super::worker::Worker;
@@ -260,7 +261,10 @@ impl Scheduler {
     fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Ended {
         let mut next_scan = Instant::now() + self.rescan_interval();
         let pulse = self.pulse();
+        let shared = self.shared.clone();
+        let mut showing = Showing::new();
         loop {
+            let show = showing.next.map_or_else(never, at);
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
             let pause_ends = self.shared.pauses.until_next_end().map_or_else(never, after);
@@ -290,6 +294,8 @@ impl Scheduler {
                     self.follow(hints);
                 }
                 recv(drops) -> _ => self.scan_drops(),
+                recv(shared.stirred()) -> _ => showing.begin(),
+                recv(show) -> _ => showing.show(&shared),
                 recv(pulse) -> _ => self.shared.live.show(Sign::Alive(self.shared.live.readiness())),
                 recv(scan) -> _ => {
                     if self.is_replaced() {
@@ -356,6 +362,7 @@ impl Scheduler {
         });
         match applied {
             Ok(current) => {
+                self.shared.live.reloaded(&current.settings);
                 self.shared.replace(current);
                 info!("configuration reloaded: each worker takes it up at its next boundary");
                 if let Err(error) = self.hire() {

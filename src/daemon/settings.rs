@@ -31,6 +31,7 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     pub watch: WatchSettings,
     pub http: HttpSettings,
+    pub events: EventSettings,
     pub log: LogSettings,
 }
 
@@ -140,6 +141,17 @@ pub struct HttpSettings {
     pub hosts: Vec<String>,
 }
 
+/// Where what happens is kept, as JSON Lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventSettings {
+    /// None: nowhere.
+    pub path: Option<PathBuf>,
+    /// Octets at which the file becomes a predecessor; 0: never.
+    pub max_size: u64,
+    /// Predecessors.
+    pub keep: u32,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// `None`: human on a terminal, journald where stderr is the journal, JSON otherwise.
@@ -194,6 +206,7 @@ impl Default for Settings {
                 insecure: false,
                 hosts: Vec::new(),
             },
+            events: EventSettings { path: None, max_size: 64 * 1024 * 1024, keep: 4 },
             log: LogSettings { format: None, level: "info".into() },
         }
     }

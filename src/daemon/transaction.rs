@@ -529,6 +529,7 @@ impl Worker {
         let started = Instant::now();
         self.until_recorded(message, || possession.progress.advance(&message.folder, to))?;
         tally.checkpoint_duration.observe(started.elapsed().as_secs_f64());
+        message.passed.fetch_add((to - from) as u64, Ordering::Relaxed);
         Ok(())
     }
 

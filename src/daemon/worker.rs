@@ -375,6 +375,7 @@ impl Worker {
                     message: name.id.clone(),
                     priority: Priority::At(level),
                     packets: ready + 1,
+                    recipients: message.recipients_total,
                 });
                 return Some(message);
             }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::daemon::clock;
 use crate::daemon::events::{Event, Happening, Subscription};
 use crate::daemon::live::{Live, RelayState, Working};
+use crate::daemon::rate::Rate;
 use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
 use crate::render::head;
 use crate::spool::census::{self, Message};
@@ -27,7 +28,7 @@ use crate::spool::note::Note;
 use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
-use super::history::{History, Minute, Rate};
+use super::history::{History, Minute};
 use super::row::{LevelRow, MessageTally, PacketRow, Row, time_left};
 
 /// See the module.
@@ -137,7 +138,8 @@ impl View {
             match event {
                 Ok(event) => {
                     use Happening as H;
-                    let compare = matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged);
+                    let compare =
+                        matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged { .. });
                     self.model.lock().apply(&event.what, &mut unread);
                     // Nobody may be listening.
                     let _ = self.outgoing.send(event);

@@ -137,8 +137,9 @@ impl Spool {
     }
 
     /// When a pause came or went.
-    pub fn pauses_changed(&self) -> Option<(i64, u32)> {
-        Some(self.root.open_dir(layout::PAUSED).ok()?.look_self().ok()?.changed)
+    pub fn pauses_changed(&self) -> Option<(u64, u64)> {
+        let look = self.root.open_dir(layout::PAUSED).ok()?.look_self().ok()?;
+        Some((look.modified, look.modified_nanos))
     }
 
     /// Refuses to go on as somebody other than the spool's owner: files that one user leaves behind, another could not

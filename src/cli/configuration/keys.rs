@@ -395,6 +395,34 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "events.path",
+        set: |settings, text| {
+            let path = one(text, "a file")?;
+            settings.events.path = (!path.is_empty()).then(|| PathBuf::from(path));
+            Ok(())
+        },
+        show: |settings| {
+            quoted(settings.events.path.as_deref().map_or(String::new(), |path| path.display().to_string()))
+        },
+    },
+    Key {
+        name: "events.max_size",
+        set: |settings, text| {
+            settings.events.max_size = size(one(text, SIZE)?)?;
+            Ok(())
+        },
+        show: |settings| shown_size(settings.events.max_size),
+    },
+    Key {
+        name: "events.keep",
+        set: |settings, text| {
+            const KEEP: &str = "a number of files, from 0 to 1000";
+            settings.events.keep = parsed(text, KEEP)?;
+            if settings.events.keep > 1000 { Err(format!("expected {KEEP}")) } else { Ok(()) }
+        },
+        show: |settings| settings.events.keep.to_string(),
+    },
+    Key {
         name: "log.format",
         set: |settings, text| {
             settings.log.format = match one(text, LOG_FORMAT)? {

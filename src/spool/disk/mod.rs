@@ -97,8 +97,8 @@ pub struct Look {
     pub size: u64,
     /// Of the last change to the content, seconds since 1970.
     pub modified: u64,
-    /// The same, to the nanosecond.
-    pub changed: (i64, u32),
+    /// The rest of it, below the second.
+    pub modified_nanos: u64,
     pub owner: u32,
     pub links: u64,
 }
@@ -110,7 +110,7 @@ impl From<rustix::fs::Stat> for Look {
             kind: FileType::from_raw_mode(stat.st_mode).into(),
             size: stat.st_size as u64,
             modified: stat.st_mtime as u64,
-            changed: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            modified_nanos: stat.st_mtime_nsec as u64,
             owner: stat.st_uid,
             links: stat.st_nlink,
         }
