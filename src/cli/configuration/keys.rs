@@ -5,14 +5,14 @@
 
 use std::fmt::Display;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
 use crate::claim::settings::{DatabaseUrl, Tls};
-use crate::daemon::settings::{LogFormat, MAX_EXPRESS, OnUncertain, Settings, WatchMode};
+use crate::daemon::settings::{LogFormat, MAX_EXPRESS, MAX_LISTS, OnUncertain, Settings, WatchMode};
 use crate::mail::Priority;
 use crate::schedule::Slowdown;
 use crate::spool::progress::Sync;
@@ -273,8 +273,11 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "cluster.password_file",
-        set: |settings, text| file(&mut settings.cluster.password_file, text),
-        show: |settings| shown_file(&settings.cluster.password_file),
+        set: |settings, text| {
+            settings.cluster.password_file = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.cluster.password_file.as_deref()),
     },
     Key {
         name: "cluster.tls",
@@ -297,8 +300,11 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "cluster.ca_file",
-        set: |settings, text| file(&mut settings.cluster.ca_file, text),
-        show: |settings| shown_file(&settings.cluster.ca_file),
+        set: |settings, text| {
+            settings.cluster.ca_file = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.cluster.ca_file.as_deref()),
     },
     Key {
         name: "cluster.lease",
@@ -363,8 +369,27 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "http.token_file",
-        set: |settings, text| file(&mut settings.http.token_file, text),
-        show: |settings| shown_file(&settings.http.token_file),
+        set: |settings, text| {
+            settings.http.token_file = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.http.token_file.as_deref()),
+    },
+    Key {
+        name: "http.tls_certificate",
+        set: |settings, text| {
+            settings.http.tls_certificate = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.http.tls_certificate.as_deref()),
+    },
+    Key {
+        name: "http.tls_key",
+        set: |settings, text| {
+            settings.http.tls_key = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.http.tls_key.as_deref()),
     },
     Key {
         name: "http.insecure",
@@ -397,13 +422,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "events.path",
         set: |settings, text| {
-            let path = one(text, "a file")?;
-            settings.events.path = (!path.is_empty()).then(|| PathBuf::from(path));
+            settings.events.path = file(text)?;
             Ok(())
         },
-        show: |settings| {
-            quoted(settings.events.path.as_deref().map_or(String::new(), |path| path.display().to_string()))
-        },
+        show: |settings| shown_file(settings.events.path.as_deref()),
     },
     Key {
         name: "events.max_size",
@@ -421,6 +443,19 @@ pub const KEYS: &[Key] = &[
             if settings.events.keep > 1000 { Err(format!("expected {KEEP}")) } else { Ok(()) }
         },
         show: |settings| settings.events.keep.to_string(),
+    },
+    Key {
+        name: "metrics.lists",
+        set: |settings, text| {
+            let expected = format!("a number from 0 (no list is named) to {MAX_LISTS}");
+            let lists: usize = parsed(text, &expected)?;
+            if lists > MAX_LISTS {
+                return Err(format!("expected {expected}"));
+            }
+            settings.metrics.lists = lists;
+            Ok(())
+        },
+        show: |settings| settings.metrics.lists.to_string(),
     },
     Key {
         name: "log.format",
@@ -467,17 +502,6 @@ const TRUTH: &str = "true or false";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";
 
-/// A file, or none.
-fn file(setting: &mut Option<PathBuf>, text: &Text) -> Result<(), String> {
-    let file = one(text, "a file")?;
-    *setting = (!file.is_empty()).then(|| PathBuf::from(file));
-    Ok(())
-}
-
-fn shown_file(setting: &Option<PathBuf>) -> String {
-    quoted(setting.as_deref().map_or(String::new(), |file| file.display().to_string()))
-}
-
 pub(super) fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String> {
     match text {
         Text::One(text) => Ok(text),
@@ -487,6 +511,16 @@ pub(super) fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String>
 
 pub(super) fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
     one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
+}
+
+/// A file, or `""` for none.
+fn file(text: &Text) -> Result<Option<PathBuf>, String> {
+    let file = one(text, "a file")?;
+    Ok((!file.is_empty()).then(|| PathBuf::from(file)))
+}
+
+fn shown_file(file: Option<&Path>) -> String {
+    quoted(file.map_or(String::new(), |file| file.display().to_string()))
 }
 
 const SIZE: &str = "a size, such as 500MiB or 2GiB, or a number of octets";
