@@ -84,9 +84,15 @@ pub struct Run {
 }
 
 pub fn launch(spool: &Path, relay: &str, setting: Setting) -> Run {
+    launch_with(spool, relay, setting, &[])
+}
+
+/// With further settings, in the environment.
+pub fn launch_with(spool: &Path, relay: &str, setting: Setting, environment: &[(&str, String)]) -> Run {
     let log = tempfile::NamedTempFile::new_in(scratch()).expect("a log file");
     let mut command = program(spool);
     command.args(run_arguments(relay, setting)).env("SYMPA_DIST_HTTP_LISTEN", setting.http);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let child = command.stdout(Stdio::null()).stderr(log.reopen().expect("it is there")).spawn().expect("run");
     Run { child, log }
 }

@@ -1,5 +1,6 @@
 //! What is measured. Each scenario checks, at the receiving end, that all was delivered that it claims.
 
+mod cluster;
 mod distance;
 mod http;
 mod inject;
@@ -53,6 +54,7 @@ pub const ALL: &[Scenario] = &[
     scenario("simulate-newsletters", simulator::newsletters),
     scenario("simulate-internet", simulator::internet),
     scenario("distance", distance::distance),
+    scenario("cluster", cluster::cluster),
     scenario("sweep", sweep::sweep),
     scenario("profile", profile::profile),
 ];

@@ -8,6 +8,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::figures::age;
+use super::holders::Holders;
 use super::{CliError, Exit, Global, person, say};
 use crate::claim::database::{Access, Database, DatabaseError, LeaseRow, ProcessRow};
 use crate::claim::settings::ClusterSettings;
@@ -75,6 +76,18 @@ fn connect(settings: &ClusterSettings) -> Result<Box<dyn Database>, CliError> {
     let access = Access::from_settings(settings).map_err(|error| CliError::Usage(error.to_string()))?;
     let access = access.ok_or_else(|| CliError::Usage("cluster.database is not set".to_owned()))?;
     access.connect().map_err(|error| CliError::TryAgain(format!("cluster.database {}: {error}", access.url)))
+}
+
+/// For whoever shows the queue.
+pub fn holders(settings: &ClusterSettings) -> Result<Holders, CliError> {
+    let mut holders = Holders::default();
+    for Member { process, leases } in members(&mut *connect(settings)?)? {
+        holders.processes += usize::from(process.last_seen < LATELY.as_secs_f64());
+        for lease in leases {
+            holders.insert(lease.message, lease.part, format!("{} {} {}", process.host, process.pid, lease.worker));
+        }
+    }
+    Ok(holders)
 }
 
 fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, CliError> {

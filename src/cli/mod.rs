@@ -20,6 +20,7 @@ pub mod configuration;
 mod demo;
 mod figures;
 mod hold;
+mod holders;
 mod inject;
 mod log;
 mod man;

@@ -1,0 +1,54 @@
+//! Who works on which packet, where hosts share the spool: the kernel knows of this host's processes alone, the database
+//! of all.
+
+use std::collections::HashMap;
+
+use crate::daemon::settings::Settings;
+use crate::mail::{MessageId, PacketName};
+use crate::spool::census::Message;
+use crate::spool::layout::FileName;
+
+/// See the module.
+#[derive(Default)]
+pub struct Holders {
+    /// By message id and packet's file name: host, process, worker.
+    by_packet: HashMap<(String, String), String>,
+    /// Processes that have been heard of lately.
+    pub processes: usize,
+}
+
+impl Holders {
+    /// Asks the database. `None`: the spool is one machine's. An error is no reason to show nothing: what is on disk is there.
+    #[cfg(feature = "cluster")]
+    pub fn ask(settings: &Settings) -> Option<Result<Holders, String>> {
+        settings.cluster.database.as_ref()?;
+        Some(super::cluster::holders(&settings.cluster).map_err(|error| error.to_string()))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    pub fn ask(_: &Settings) -> Option<Result<Holders, String>> {
+        None
+    }
+
+    #[cfg(feature = "cluster")]
+    pub fn insert(&mut self, message: String, part: String, who: String) {
+        self.by_packet.insert((message, part), who);
+    }
+
+    fn of(&self, id: &MessageId, packet: &PacketName) -> Option<&str> {
+        let part = FileName::Packet(packet.clone()).to_string();
+        self.by_packet.get(&(id.to_string(), part)).map(String::as_str)
+    }
+
+    /// Notes in a message's figures which of its packets somebody has; who that is.
+    pub fn note(&self, message: &mut Message) -> Vec<String> {
+        let mut who = Vec::new();
+        for packet in &mut message.packets {
+            if let Some(holder) = self.of(&message.name.id, &packet.name) {
+                packet.claimed = true;
+                who.push(format!("{holder}: {}", FileName::Packet(packet.name.clone())));
+            }
+        }
+        who
+    }
+}
