@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::mail::Priority;
+use crate::spool::census::State;
 use crate::spool::note::Note;
 
 /// One message, as the interface gives it; the names are those of `queue --json`.
@@ -78,7 +79,7 @@ pub const OTHER_LISTS: &str = "other";
 
 /// A message's recipients, by what became of them.
 pub(super) struct MessageTally {
-    pub state: &'static str,
+    pub state: State,
     pub left: u64,
     pub deferred: u64,
     pub failed: u64,
@@ -108,11 +109,11 @@ impl LevelRow {
     pub(super) fn add(&mut self, message: &MessageTally) {
         self.messages += 1;
         match message.state {
-            "active" => self.active += 1,
-            "scheduled" => self.scheduled += 1,
-            "deferred" => self.deferred_messages += 1,
-            "waiting" => self.waiting += 1,
-            _ => {}
+            State::Active => self.active += 1,
+            State::Scheduled => self.scheduled += 1,
+            State::Deferred => self.deferred_messages += 1,
+            State::Waiting => self.waiting += 1,
+            State::Held => {}
         }
         self.recipients_left += message.left;
         self.deferred += message.deferred;
@@ -144,10 +145,6 @@ impl ListRow {
         lists.push(others);
         lists
     }
-}
-
-pub(super) fn time_left(left: u64, rate: f64) -> Option<f64> {
-    (rate > 0.0 && left > 0).then(|| left as f64 / rate)
 }
 
 #[cfg(test)]
