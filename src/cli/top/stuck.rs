@@ -47,9 +47,8 @@ fn closed(line: &Line, picture: &Picture, lists: &Lists) -> Option<String> {
 
 fn without_relay(picture: &Picture) -> Option<String> {
     let is_paused = |relay: &str| picture.pauses.iter().any(|at| at.name == PauseName::Relay(relay.to_owned()));
-    let mut relays = picture.schedulers.iter().flat_map(|scheduler| &scheduler.relays);
     let mut reason = None;
-    while let Some(relay) = relays.next() {
+    for relay in picture.schedulers.iter().flat_map(|scheduler| &scheduler.relays) {
         if relay.state == "open" {
             let why = relay.why.as_deref().map_or("out of use".into(), printable);
             let next = relay.next_try.map_or(String::new(), |at| format!("; next try {}", local_time(at)));
