@@ -1314,7 +1314,7 @@ _sympa__dist() {
                     return 0
                     ;;
                 --sort)
-                    COMPREPLY=($(compgen -W "priority age arrival left deferred failed list size state" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "priority age arrival left deferred failed list size state stuck rate time-left" -- "${cur}"))
                     return 0
                     ;;
                 --watch)

@@ -92,7 +92,10 @@ deferred\t'Most deferred recipients first'
 failed\t'Most failed recipients first'
 list\t'By the list\'s address'
 size\t'Biggest first'
-state\t'By state, then as they are listed without --sort'"
+state\t'By state'
+stuck\t'Those that don\'t go on first'
+rate\t'Fastest first'
+time-left\t'Those that will be sent last first; where nothing moves, it is never'"
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l watch -d 'Again and again, every so many seconds [default: 2], until INT' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F

@@ -4,12 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::daemon::lists::Lists;
+use crate::daemon::rate::time_left;
 use crate::mail::{Epoch, MessageId};
+use crate::monitor::stuck::{Asked, Circumstances};
 use crate::render::head::{self, SpoolHead};
 use crate::schedule::Ageing;
 use crate::spool::census::{Message, State};
 use crate::spool::note::Note;
 use crate::spool::pause::{Pause, Paused};
+use crate::spool::running::Scheduler;
 
 /// One line of `queue --json`. The names that `postqueue -j` has as well mean the same; readers pass over members they
 /// don't know.
@@ -48,6 +52,12 @@ pub struct Row {
     /// When the first deferred recipients are due, unix seconds.
     pub next_try: Option<u64>,
     pub workers: usize,
+    /// Recipients a second, over the last minute, on all hosts.
+    pub rate: f64,
+    /// Seconds until all that nobody has tried to send to is sent, at that rate; none where nothing moves.
+    pub time_left: Option<f64>,
+    /// Why nothing of it is sent now.
+    pub stuck: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Note>,
     /// The pause that stops it, if one does.
@@ -131,16 +141,42 @@ impl Row {
             not_after: head.not_after.map(|at| at.0),
             next_try: message.next_try().map(|at| at.0),
             workers: message.workers(now),
+            rate: 0.0,
+            time_left: None,
+            stuck: None,
             held: message.held.clone(),
             paused: None,
         }
     }
 
-    /// The same, with the pause that stops it.
-    pub fn with_pauses(self, message: &Message, pauses: &[Paused]) -> Row {
-        let level = message.priority.level();
+    /// The same, with how it goes on and what is in its way.
+    pub fn in_its_surroundings(self, message: &Message, around: &Surroundings<'_>) -> Row {
+        let (level, state) = (message.priority.level(), message.state(around.now));
         let stops = |paused: &&Paused| level.is_some_and(|level| paused.stops(message.name.id.list(), level));
-        Row { paused: pauses.iter().find(stops).map(PauseRow::of), ..self }
+        let rates = around.schedulers.iter().filter_map(|scheduler| scheduler.rates.get(message.name.id.as_str()));
+        // What another process has written may be anything.
+        let rate: f64 = rates.filter(|rate| rate.is_finite() && **rate > 0.0).sum();
+        let stuck = around.circumstances.of(&Asked {
+            id: &message.name.id,
+            priority: message.priority,
+            state,
+            not_before: message.name.not_before(),
+            next_try: message.next_try(),
+            held: message.held.as_ref(),
+        });
+        Row {
+            paused: around.pauses.iter().find(stops).map(PauseRow::of),
+            rate,
+            time_left: time_left(self.recipients_left, rate),
+            stuck: stuck.map(|stuck| stuck.told(local_time)),
+            ..self
+        }
+    }
+
+    /// Why it is stuck, if that is not said by what is shown of it anyway.
+    pub fn stuck_beside(&self) -> Option<String> {
+        let is_told = self.held.is_some() || self.paused.is_some() || self.state == State::Scheduled.as_str();
+        self.stuck.as_deref().filter(|_| !is_told).map(printable)
     }
 
     /// mailq's mark behind the id.
@@ -150,6 +186,21 @@ impl Row {
             state if state == State::Held.as_str() => "!",
             _ => "",
         }
+    }
+}
+
+/// What is to be known beside a message's own files.
+pub struct Surroundings<'s> {
+    now: Epoch,
+    schedulers: &'s [Scheduler],
+    pauses: &'s [Paused],
+    circumstances: Circumstances<'s>,
+}
+
+impl<'s> Surroundings<'s> {
+    pub fn new(now: Epoch, schedulers: &'s [Scheduler], pauses: &'s [Paused], lists: &'s Lists) -> Surroundings<'s> {
+        let circumstances = Circumstances::outside(now, pauses, schedulers, lists);
+        Surroundings { now, schedulers, pauses, circumstances }
     }
 }
 

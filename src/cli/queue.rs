@@ -11,9 +11,10 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::figures::{PauseRow, Row, age, local_time, printable};
+use super::figures::{PauseRow, Row, Surroundings, age, local_time, printable};
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
+use crate::daemon::rate::time_left;
 use crate::daemon::settings::Settings;
 use crate::mail::Priority;
 use crate::spool::Spool;
@@ -113,8 +114,9 @@ impl Queue {
         };
         messages.retain(|message| is_wanted(message.priority, &message.name));
         damaged.retain(|(priority, name, _)| is_wanted(*priority, name));
+        let around = Surroundings::new(now, &schedulers, &pauses, &settings.lists);
         let row = |message: &Message| -> Result<Row, CliError> {
-            let mut row = Row::of(message, ageing, now).with_pauses(message, &pauses);
+            let mut row = Row::of(message, ageing, now).in_its_surroundings(message, &around);
             if self.recipients {
                 row.recipients = Some(show::recipients(spool, message)?);
             }
@@ -239,6 +241,7 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
         if row.workers > 0 {
             said.push(format!("{} workers", row.workers));
         }
+        said.extend(pace(row));
         if row.deferred > 0 {
             let next = row.next_try.map_or(String::new(), |at| format!(", next try {}", local_time(at)));
             said.push(format!("{} deferred{next}", row.deferred));
@@ -262,6 +265,7 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
             ));
         }
         said.extend(row.paused.as_ref().map(ToString::to_string));
+        said.extend(row.stuck_beside().map(|stuck| format!("stuck: {stuck}")));
         writeln!(out, "        {}", said.join("; "))?;
     }
     writeln!(out, "\n{}\n", depth(rows, now))?;
@@ -269,15 +273,36 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
     writeln!(out, "-- {kilobytes} Kbytes in {} Request{}.", rows.len(), if rows.len() == 1 { "" } else { "s" })
 }
 
-/// By priority: how much, how far, how old.
+/// How fast it goes, and how long it will take.
+pub fn pace(row: &Row) -> Option<String> {
+    let left = row.time_left.map_or(String::new(), |left| format!(", {} left", age(left as u64)));
+    (row.rate > 0.0).then(|| format!("{:.1} a second{left}", row.rate))
+}
+
+/// By priority: how much, how far, how old, how fast, and how much of it does not go on.
 fn depth(rows: &[Row], now: u64) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["P", "messages", "packets", "left", "deferred", "failed", "done", "oldest"]);
+    table.set_header([
+        "P",
+        "messages",
+        "packets",
+        "left",
+        "deferred",
+        "failed",
+        "done",
+        "oldest",
+        "stuck",
+        "a second",
+        "time left",
+    ]);
     for priority in Priority::all().map(|priority| priority.to_string()) {
         let at: Vec<&Row> = rows.iter().filter(|row| row.priority == priority).collect();
         let Some(oldest) = at.iter().map(|row| row.arrival_time).min() else { continue };
-        let sum = |figure: fn(&Row) -> u64| at.iter().map(|row| figure(row)).sum::<u64>().to_string();
+        let total = |figure: fn(&Row) -> u64| at.iter().map(|row| figure(row)).sum::<u64>();
+        let sum = |figure| total(figure).to_string();
+        let rate: f64 = at.iter().map(|row| row.rate).sum();
+        let none = || "-".to_owned();
         table.add_row([
             priority,
             at.len().to_string(),
@@ -287,6 +312,9 @@ fn depth(rows: &[Row], now: u64) -> Table {
             sum(|row| row.failed),
             sum(|row| row.recipients_done),
             age(now.saturating_sub(oldest)),
+            sum(|row| row.stuck.is_some().into()),
+            if rate > 0.0 { format!("{rate:.1}") } else { none() },
+            time_left(total(|row| row.recipients_left), rate).map_or_else(none, |left| age(left as u64)),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

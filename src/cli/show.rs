@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::figures::{Recipient, Row, local_time, printable};
-use super::{CliError, Exit, Global, say};
+use super::figures::{Recipient, Row, Surroundings, local_time, printable};
+use super::{CliError, Exit, Global, queue, say};
 use crate::daemon::clock;
 use crate::mail::MessageId;
 use crate::spool::census::{self, Message};
@@ -15,7 +15,7 @@ use crate::spool::disk::unless_gone;
 use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
 use crate::spool::layout::FileName;
-use crate::spool::{Spool, pause, progress};
+use crate::spool::{Spool, pause, progress, running};
 
 /// Shows one message, packet by packet
 #[derive(Args, Debug)]
@@ -71,8 +71,10 @@ impl Show {
             return Ok(Exit::Findings);
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
+        let (schedulers, pauses) = (running::list(&spool)?, pause::list(&spool, now)?);
+        let around = Surroundings::new(now, &schedulers, &pauses, &settings.lists);
         let shown = Shown {
-            row: Row::of(&message, settings.ageing(), now).with_pauses(&message, &pause::list(&spool, now)?),
+            row: Row::of(&message, settings.ageing(), now).in_its_surroundings(&message, &around),
             packets: message
                 .packets
                 .iter()
@@ -132,6 +134,12 @@ impl Shown {
         }
         let (done, total) = (row.recipients_done, row.recipients_total);
         writeln!(out, "  recipients  {done} of {total} done, {} deferred, {} failed", row.deferred, row.failed)?;
+        if let Some(pace) = queue::pace(row) {
+            writeln!(out, "  speed       {pace}")?;
+        }
+        if let Some(stuck) = row.stuck_beside() {
+            writeln!(out, "  stuck       {stuck}")?;
+        }
         for packet in &self.packets {
             let done = packet.done.map_or("its checkpoint can't be read".into(), |done| format!("{done} done"));
             let active = if packet.active { ", being sent" } else { "" };

@@ -14,6 +14,7 @@ use crate::spool::running;
 use super::clock;
 use super::events::Events;
 use super::settings::Settings;
+pub use super::shared::Current;
 use super::shared::Shared;
 use super::supervisor::{Sign, Supervisor};
 use super::tally::Tally;
@@ -108,6 +109,11 @@ impl Live {
 
     fn scheduler(&self) -> Option<Arc<Shared>> {
         self.scheduler.read().upgrade()
+    }
+
+    /// The settings in force, and what is made of them.
+    pub fn current(&self) -> Option<Arc<Current>> {
+        self.scheduler().map(|shared| shared.current())
     }
 
     /// Who works on what now, by worker.

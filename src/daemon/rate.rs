@@ -8,6 +8,11 @@ use crate::mail::Moment;
 /// What a rate is taken over.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Seconds until so much is done, at that rate; none where nothing moves.
+pub fn time_left(left: u64, rate: f64) -> Option<f64> {
+    (rate > 0.0 && left > 0).then(|| left as f64 / rate)
+}
+
 /// A figure that only grows, sampled: its rate over the last minute.
 #[derive(Default, Debug)]
 pub struct Rate {

@@ -2,6 +2,7 @@
 //!
 //! - [`view`]: what is known of every message, kept current by the scheduler's events and checked against the spool.
 //! - [`row`]: how it is said.
+//! - [`stuck`]: why nothing of a message is sent.
 //! - [`history`]: rates, and the last hour by minutes.
 //! - [`event_log`]: what happens, on disk, for later.
 //! - [`metrics`]: all of it for Prometheus.
@@ -9,7 +10,8 @@
 //! - [`http`]: all of it for a browser and for programs; the operators' moves, for who has the token.
 //!
 //! It looks and never decides: a scheduler without it distributes alike. Nothing here is waited for by a worker. What it
-//! knows is lost with the process and made anew from the spool by the next one.
+//! knows is lost with the process and made anew from the spool by the next one; the event log alone stays, and nothing here
+//! goes by it.
 
 pub mod event_log;
 #[cfg(feature = "http")]
@@ -20,6 +22,7 @@ pub mod http;
 pub mod metrics;
 #[cfg(feature = "http")]
 pub mod row;
+pub mod stuck;
 pub mod survey;
 #[cfg(feature = "http")]
 pub mod view;

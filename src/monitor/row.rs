@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::mail::Priority;
+use crate::spool::census::State;
 use crate::spool::note::Note;
 
 /// One message, as the interface gives it; the names are those of `queue --json`.
@@ -65,7 +66,7 @@ pub struct LevelRow {
 
 /// A message's recipients, by what became of them.
 pub(super) struct MessageTally {
-    pub state: &'static str,
+    pub state: State,
     pub left: u64,
     pub deferred: u64,
     pub failed: u64,
@@ -95,11 +96,11 @@ impl LevelRow {
     pub(super) fn add(&mut self, message: &MessageTally) {
         self.messages += 1;
         match message.state {
-            "active" => self.active += 1,
-            "scheduled" => self.scheduled += 1,
-            "deferred" => self.deferred_messages += 1,
-            "waiting" => self.waiting += 1,
-            _ => {}
+            State::Active => self.active += 1,
+            State::Scheduled => self.scheduled += 1,
+            State::Deferred => self.deferred_messages += 1,
+            State::Waiting => self.waiting += 1,
+            State::Held => {}
         }
         self.recipients_left += message.left;
         self.deferred += message.deferred;
@@ -108,8 +109,4 @@ impl LevelRow {
         let oldest = self.oldest_arrival_time.map_or(message.arrival, |oldest| oldest.min(message.arrival));
         self.oldest_arrival_time = Some(oldest);
     }
-}
-
-pub(super) fn time_left(left: u64, rate: f64) -> Option<f64> {
-    (rate > 0.0 && left > 0).then(|| left as f64 / rate)
 }

@@ -17,11 +17,11 @@ use tracing::{debug, warn};
 
 use crate::daemon::clock;
 use crate::daemon::events::{Event, Happening, Subscription};
-use crate::daemon::live::{Live, RelayState, Working};
-use crate::daemon::rate::Rate;
+use crate::daemon::live::{Current, Live, RelayState, Working};
+use crate::daemon::rate::{Rate, time_left};
 use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
 use crate::render::head;
-use crate::spool::census::{self, Message};
+use crate::spool::census::{self, Message, State};
 use crate::spool::disk::Disk;
 use crate::spool::layout::{FileName, MessageName};
 use crate::spool::note::Note;
@@ -29,7 +29,8 @@ use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
 use super::history::{History, Minute};
-use super::row::{LevelRow, MessageTally, PacketRow, Row, time_left};
+use super::row::{LevelRow, MessageTally, PacketRow, Row};
+use super::stuck::{Asked, Circumstances, Stuck};
 
 /// See the module.
 pub struct View {
@@ -92,6 +93,15 @@ struct Surroundings {
     now: Moment,
     working: Vec<Working>,
     relays: Vec<RelayState>,
+    current: Option<Arc<Current>>,
+}
+
+impl Surroundings {
+    fn circumstances<'s>(&'s self, pauses: &'s [Paused]) -> Circumstances<'s> {
+        let relays = self.relays.iter().map(|state| &state.relay).collect();
+        let lists = self.current.as_ref().map(|current| &current.settings.lists);
+        Circumstances::inside(self.now.epoch(), pauses, relays, lists)
+    }
 }
 
 /// What stands where, and what is paused.
@@ -233,7 +243,8 @@ impl View {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { now: clock::now(), working: self.live.working(), relays: self.live.relays() }
+        let (working, relays, current) = (self.live.working(), self.live.relays(), self.live.current());
+        Surroundings { now: clock::now(), working, relays, current }
     }
 
     pub fn summary(&self) -> Summary {
@@ -262,7 +273,8 @@ impl View {
     pub fn rows(&self, is_wanted: impl Fn(&Row) -> bool) -> Vec<Row> {
         let around = self.surroundings();
         let model = self.model.lock();
-        let rows = model.messages.values().map(|known| known.row(&around, &model.pauses));
+        let circumstances = around.circumstances(&model.pauses);
+        let rows = model.messages.values().map(|known| known.row(&around, &circumstances));
         rows.filter(|row| is_wanted(row)).collect()
     }
 
@@ -271,7 +283,8 @@ impl View {
         let around = self.surroundings();
         let model = self.model.lock();
         let active: HashSet<&MessageId> = around.working.iter().map(|working| &working.message).collect();
-        active.into_iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &model.pauses))).collect()
+        let circumstances = around.circumstances(&model.pauses);
+        active.into_iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &circumstances))).collect()
     }
 
     pub fn row(&self, id: &MessageId) -> Option<(Row, Vec<PacketRow>)> {
@@ -284,7 +297,8 @@ impl View {
             done: known.packet_done(packet, &around.working),
             worker: around.working.iter().find(|at| at.message == *id && at.packet == packet.name).map(|at| at.worker),
         };
-        Some((known.row(&around, &model.pauses), known.packets.iter().map(packet).collect()))
+        let circumstances = around.circumstances(&model.pauses);
+        Some((known.row(&around, &circumstances), known.packets.iter().map(packet).collect()))
     }
 }
 
@@ -425,21 +439,21 @@ impl Known {
         self.packets.iter().filter_map(|packet| packet.name.due()).min()
     }
 
-    fn state(&self, around: &Surroundings) -> &'static str {
+    fn state(&self, around: &Surroundings) -> State {
         let now = around.now.epoch();
         let is_open = |packet: &&PacketFigures| packet.done < packet.recipients;
         if self.priority == Priority::Held {
-            "held"
+            State::Held
         } else if around.working.iter().any(|at| at.message == self.name.id) {
-            "active"
+            State::Active
         } else if self.name.not_before().is_some_and(|at| at > now) {
-            "scheduled"
+            State::Scheduled
         } else if self.packets.iter().any(|packet| packet.name.retry.is_some())
             && self.packets.iter().filter(is_open).all(|packet| packet.name.due().is_some_and(|due| due > now))
         {
-            "deferred"
+            State::Deferred
         } else {
-            "waiting"
+            State::Waiting
         }
     }
 
@@ -452,7 +466,7 @@ impl Known {
         MessageTally { state: self.state(around), left, deferred, failed, done, arrival: self.name.id.arrival().0 }
     }
 
-    fn row(&self, around: &Surroundings, pauses: &[Paused]) -> Row {
+    fn row(&self, around: &Surroundings, circumstances: &Circumstances<'_>) -> Row {
         let MessageTally { state, left, deferred, failed, done, arrival } = self.tally(around);
         let id = &self.name.id;
         let figures = self.figures.as_ref();
@@ -470,7 +484,7 @@ impl Known {
             message_size: figures.map_or(0, |figures| figures.size),
             sender: figures.and_then(|figures| figures.sender.as_deref()).map_or_else(owner, str::to_owned),
             priority: self.priority.to_string(),
-            state,
+            state: state.as_str(),
             list: id.list().to_owned(),
             packets_total,
             packets_done: packets_total.saturating_sub(open.count() as u64),
@@ -486,37 +500,24 @@ impl Known {
             held: figures.and_then(|figures| figures.held.as_deref().cloned()),
             rate,
             time_left: time_left(left, rate),
-            stuck: self.stuck(state, around, pauses),
+            stuck: self.stuck(state, circumstances).map(|stuck| stuck.told(utc)),
         }
     }
 
-    /// What is in the way of a message that is not being sent; an urgent one that just waits its turn is not stuck.
-    fn stuck(&self, state: &str, around: &Surroundings, pauses: &[Paused]) -> Option<String> {
-        let utc = |at: u64| match jiff::Timestamp::from_second(at as i64) {
-            Ok(at) => at.to_string(),
-            Err(_) => at.to_string(),
-        };
-        let level = self.priority.level();
-        let paused = level.and_then(|level| pauses.iter().find(|paused| paused.stops(self.name.id.list(), level)));
-        if let Some(paused) = paused {
-            let why = paused.pause.as_ref().map_or(String::new(), |pause| format!(" by {}: {}", pause.by, pause.why));
-            return Some(format!("paused{why}"));
-        }
-        match state {
-            "held" => {
-                let note = self.figures.as_ref()?.held.as_deref()?;
-                Some(format!("held by {}: {}", note.by, note.why))
-            }
-            "scheduled" => Some(format!("not before {}", utc(self.name.not_before()?.0))),
-            "deferred" => Some(format!("all that is left is deferred until {}", utc(self.next_try()?.0))),
-            "waiting" => {
-                let all_down = around.relays.iter().all(|relay| relay.relay.state == "open");
-                let relay = around.relays.first().filter(|_| all_down)?;
-                let why = relay.relay.why.as_deref().unwrap_or("out of use");
-                let next = relay.relay.next_try.map_or(String::new(), |at| format!("; next try {}", utc(at)));
-                Some(format!("no relay: {why}{next}"))
-            }
-            _ => None,
-        }
+    fn stuck(&self, state: State, circumstances: &Circumstances<'_>) -> Option<Stuck> {
+        circumstances.of(&Asked {
+            id: &self.name.id,
+            priority: self.priority,
+            state,
+            not_before: self.name.not_before(),
+            next_try: self.next_try(),
+            held: self.figures.as_ref().and_then(|figures| figures.held.as_deref()),
+        })
     }
+}
+
+/// For programs, and for a page that may be looked at from anywhere.
+fn utc(at: u64) -> String {
+    let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+    timestamp.map_or_else(|| at.to_string(), |at| at.to_string())
 }

@@ -41,7 +41,7 @@ fn depth(table: &str) -> Vec<String> {
     let rows = rows.take_while(|line| !line.trim().is_empty());
     rows.map(|row| {
         let figures: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(figures.len(), 8, "{row}");
+        assert_eq!(figures.len(), 11, "{row}");
         figures[..7].join(" ")
     })
     .collect()
@@ -362,6 +362,8 @@ fn messages_are_shown_in_the_order_that_is_asked_for() {
         ("--sort left", ["100000", "7", "1", "700"]),
         ("--sort left --reverse", ["700", "1", "7", "100000"]),
         ("--sort list", ["1", "7", "700", "100000"]),
+        ("--sort stuck", ["1", "700", "7", "100000"]),
+        ("--sort rate", ["1", "700", "7", "100000"]),
     ] {
         assert_eq!(order(how), minutes, "{how}");
     }
@@ -475,4 +477,106 @@ fn a_terminal_that_is_gone_ends_it() {
     script.wait().unwrap();
     let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     wait_until("its end", || stat().is_empty() || stat().contains(") Z "), stat);
+}
+
+/// What a message's row says, and what the table says of it.
+fn told(bench: &Bench, id: &str, more: &str) -> (Value, String) {
+    let rows = bench.json(&format!("queue --json {more}"));
+    let row = rows.into_iter().find(|row| row["queue_id"] == id).unwrap_or_else(|| panic!("no {id}"));
+    let table = bench.runs(&format!("queue {more}"), DONE).stdout;
+    let line = table.lines().skip_while(|line| !line.contains(id)).nth(1).unwrap_or_else(|| panic!("{table}"));
+    (row, line.to_owned())
+}
+
+#[test]
+fn what_is_stuck_says_why_and_what_is_told_of_it_anyway_is_not_said_twice() {
+    let bench = Bench::new();
+    four(&bench);
+    let stuck = |id: &str, more: &str| {
+        let (row, line) = told(&bench, id, more);
+        (row["stuck"].as_str().unwrap_or_default().to_owned(), line)
+    };
+    let (why, line) = stuck(BIG, "");
+    assert_eq!(why, "no scheduler runs on this spool");
+    assert!(line.contains("stuck: no scheduler runs on this spool"), "{line}");
+    let (why, line) = stuck(HELD, "");
+    assert!(why.starts_with("held by pat") && why.ends_with(": ask the dean"), "{why}");
+    assert!(!line.contains("stuck") && line.contains("held by pat"), "{line}");
+    let (why, line) = stuck(LATER, "");
+    assert!(
+        why.starts_with("not before 2") && !line.contains("stuck") && line.contains("not before 2"),
+        "{why} {line}"
+    );
+    // The scheduler knows nothing of this window, and its relay holds it up.
+    let (relay, gate) = halfway();
+    let scheduler = bench.scheduler(&relay, 1);
+    gate.wait_for(1);
+    let shown = || bench.command("queue --relays").output().unwrap().status.success();
+    wait_until("it shows itself", shown, || scheduler.log());
+    let (row, line) = told(&bench, BIG, "");
+    assert_eq!((&row["stuck"], line.contains("stuck")), (&Value::Null, false), "it is being sent: {line}");
+    inject(&bench, "x@queue.example.org.1700000000.9", 1, "--priority 9");
+    assert_eq!(stuck("x@queue.example.org.1700000000.9", "").0, "", "it waits its turn");
+    bench.file("window.toml", "[lists.\"x@*\"]\ndeliver = \"Mon 00:00..00:01 UTC\"\n");
+    let (why, _) = stuck("x@queue.example.org.1700000000.9", "--config window.toml");
+    assert!(why.starts_with("its list's window is closed until 2"), "{why}");
+    Told::of(bench.command("pause --list x@queue.example.org").args(["--reason", "a look"]), DONE);
+    let (why, line) = stuck("x@queue.example.org.1700000000.9", "");
+    assert!(why.starts_with("paused by pat@") && why.ends_with(": a look") && !line.contains("stuck"), "{why} {line}");
+    bench.runs("resume --list x@queue.example.org", DONE);
+    gate.open();
+    let is_deferred = || row_of(&bench, BIG)["state"] == "deferred";
+    wait_until("one alone is left", is_deferred, || scheduler.log());
+    let (why, line) = stuck(BIG, "");
+    assert!(
+        why.starts_with("all that is left is deferred until 2") && line.contains("stuck: all that is left"),
+        "{why} {line}"
+    );
+    bench.runs(&format!("show {BIG}"), DONE).prints(&["stuck       all that is left is deferred until 2"]);
+    scheduler.stop();
+}
+
+/// How many messages of a level are stuck, how fast it goes, and how long it will take.
+fn pace_of_level(table: &str, priority: &str) -> Vec<String> {
+    let rows = table.lines().skip_while(|line| !line.trim_start().starts_with("P "));
+    let mut rows = rows.map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    rows.find(|row| row.first().is_some_and(|of| of == priority)).unwrap_or_else(|| panic!("{table}")).split_off(8)
+}
+
+#[test]
+fn without_a_relay_that_is_in_use_it_says_what_is_wrong_with_it() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 60, "--priority 5");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = nobody.local_addr().unwrap();
+    drop(nobody);
+    let scheduler = bench.scheduler_with(&format!("--relay smtp://{place} --workers 1"));
+    scheduler.wait_for_line(&["relay is out of use"]);
+    let why = || told(&bench, BIG, "").0["stuck"].as_str().unwrap_or_default().to_owned();
+    wait_until("it says so", || why().starts_with("no relay: "), why);
+    let depth = bench.runs("queue", DONE).stdout;
+    assert_eq!(pace_of_level(&depth, "5"), ["1", "-", "-"], "one is stuck: {depth}");
+    scheduler.stop();
+}
+
+#[test]
+fn what_is_sent_says_how_fast_and_how_long_it_will_take() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 5000, "--priority 5 --packet-size 2500");
+    let relay = Relay::start(Policy::new().dot(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        Dot::Take
+    }));
+    let scheduler = bench.scheduler(&relay, 1);
+    let row = || told(&bench, BIG, "").0;
+    wait_until("a rate", || row()["rate"].as_f64().unwrap() > 0.0, || row().to_string());
+    let (row, line) = told(&bench, BIG, "");
+    let (rate, left) = (row["rate"].as_f64().unwrap(), row["recipients_left"].as_f64().unwrap());
+    assert_eq!(row["time_left"].as_f64(), Some(left / rate));
+    assert!(line.contains(" a second, ") && line.contains(" left"), "{line}");
+    bench.runs(&format!("show {BIG}"), DONE).prints(&["  speed ", " a second, "]);
+    let table = bench.runs("queue", DONE).stdout;
+    let level = pace_of_level(&table, "5");
+    assert!(level[0] == "0" && level[1].parse::<f64>().unwrap() > 0.0 && level[2].ends_with('s'), "{level:?}");
+    scheduler.stop();
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::sort::Sort;
 use crate::cli::figures::Row;
+use crate::daemon::rate::time_left;
 
 /// Minutes: each column's age is below its own and not below the one before. The last column has none.
 const MINUTES: [u64; 9] = [5, 10, 20, 40, 80, 160, 320, 640, 1280];
@@ -64,6 +65,8 @@ struct Sums {
     deferred: u64,
     failed: u64,
     size: u64,
+    stuck: u64,
+    rate: f64,
 }
 
 impl Ages {
@@ -126,6 +129,8 @@ impl Aged {
         sums.deferred += message.deferred;
         sums.failed += message.failed;
         sums.size += message.message_size;
+        sums.stuck += u64::from(message.stuck.is_some());
+        sums.rate += message.rate;
         self.total += figure;
         self.ages[column] += figure;
     }
@@ -140,6 +145,12 @@ fn sort_rows(rows: &mut [Aged], sort: Sort) {
         Sort::Left => rows.sort_by_key(|row| Reverse(row.sums.left)),
         Sort::Deferred => rows.sort_by_key(|row| Reverse(row.sums.deferred)),
         Sort::Failed => rows.sort_by_key(|row| Reverse(row.sums.failed)),
+        Sort::Stuck => rows.sort_by_key(|row| Reverse(row.sums.stuck)),
+        Sort::Rate => rows.sort_by(|a, b| b.sums.rate.total_cmp(&a.sums.rate)),
+        Sort::TimeLeft => {
+            let never = |row: &Aged| time_left(row.sums.left, row.sums.rate).unwrap_or(f64::INFINITY);
+            rows.sort_by(|a, b| never(b).total_cmp(&never(a)));
+        }
         Sort::Size => rows.sort_by_key(|row| Reverse(row.sums.size)),
     }
 }

@@ -24,8 +24,14 @@ pub enum Sort {
     List,
     /// Biggest first
     Size,
-    /// By state, then as they are listed without --sort
+    /// By state
     State,
+    /// Those that don't go on first
+    Stuck,
+    /// Fastest first
+    Rate,
+    /// Those that will be sent last first; where nothing moves, it is never
+    TimeLeft,
 }
 
 impl Sort {
@@ -46,6 +52,12 @@ impl Sort {
             Sort::List => a.list.cmp(&b.list),
             Sort::Size => most(|row| row.message_size),
             Sort::State => a.state.cmp(b.state),
+            Sort::Stuck => b.stuck.is_some().cmp(&a.stuck.is_some()),
+            Sort::Rate => b.rate.total_cmp(&a.rate),
+            Sort::TimeLeft => {
+                let never = |row: &Row| row.time_left.unwrap_or(f64::INFINITY);
+                never(b).total_cmp(&never(a))
+            }
         }
     }
 }
