@@ -70,6 +70,9 @@ _sympa__dist() {
             sympa__dist,show)
                 cmd="sympa__dist__subcmd__show"
                 ;;
+            sympa__dist,top)
+                cmd="sympa__dist__subcmd__top"
+                ;;
             sympa__dist__subcmd__bad,help)
                 cmd="sympa__dist__subcmd__bad__subcmd__help"
                 ;;
@@ -172,6 +175,9 @@ _sympa__dist() {
             sympa__dist__subcmd__help,show)
                 cmd="sympa__dist__subcmd__help__subcmd__show"
                 ;;
+            sympa__dist__subcmd__help,top)
+                cmd="sympa__dist__subcmd__help__subcmd__top"
+                ;;
             sympa__dist__subcmd__help__subcmd__bad,list)
                 cmd="sympa__dist__subcmd__help__subcmd__bad__subcmd__list"
                 ;;
@@ -197,7 +203,7 @@ _sympa__dist() {
 
     case "${cmd}" in
         sympa__dist)
-            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue top show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -755,7 +761,7 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__help)
-            opts="run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="run inject queue top show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1091,6 +1097,20 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__help__subcmd__top)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1599,6 +1619,40 @@ _sympa__dist() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__top)
+            opts="-h --interval --config --spool --log-level --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::daemon::rate::Rate;
+use crate::daemon::rate::{Rate, time_left};
 use crate::mail::{Epoch, Level, MessageId, Moment, PacketName, Priority};
 use crate::render::head::{self, SpoolHead};
 use crate::spool::census::{self, Message, State};
@@ -113,10 +113,6 @@ impl LevelSum {
     pub fn time_left(&self) -> Option<f64> {
         time_left(self.left, self.rate)
     }
-}
-
-fn time_left(left: u64, rate: f64) -> Option<f64> {
-    (rate > 0.0 && left > 0).then(|| left as f64 / rate)
 }
 
 /// A priority's directory, as it was listed last.

@@ -64,7 +64,7 @@ P          msgs   left  oldest    rate   P         msgs   left  oldest    rate
 
 
 held@top.example.org.1700000002.3
-  ! held by pat since ~~~~~~~~~~ ~~:~~:~~: ask ?]0;owned? the dean; 0 of 8 done,
+  ! held by pat: ask ?]0;owned? the dean; 0 of 8 done, 1 of 1 packets left, from
 [workers busy 0]  relays 0   pauses 0   Tab: next
 
 

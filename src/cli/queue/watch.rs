@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
-use ratatui::crossterm::terminal::{
+use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
     EnterAlternateScreen, LeaveAlternateScreen, size,
 };
-use ratatui::crossterm::{execute, queue};
+use crossterm::{execute, queue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 

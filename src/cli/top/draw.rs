@@ -19,14 +19,17 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::super::figures::local_time;
+use super::super::pause;
 use super::format::{count, fit, percent, rate, span, time_left};
 use super::keys::Prompt;
 use super::screen::{Panel, Screen};
-use super::stuck;
 use super::terminal::Look;
 use crate::mail::{Epoch, Priority};
+use crate::monitor::stuck::{Asked, Circumstances};
 use crate::monitor::survey::{self, LevelSum, Picture};
 use crate::spool::census::State;
+use crate::spool::layout::PauseName;
+use crate::spool::pause::Paused;
 
 /// What a piece of text is, for the eye.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -199,7 +202,7 @@ fn draw_state(screen: &Screen, picture: &Picture) -> Line<'static> {
             1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };
-        say(format!("! {}{more}", stuck::told(paused)), Tone::Waiting);
+        say(format!("! {}{more}", told(paused)), Tone::Waiting);
     }
     if picture.unread > 0 {
         say(format!("{} messages are still to be read", picture.unread), Tone::Faint);
@@ -276,6 +279,32 @@ fn draw_head(screen: &Screen) -> Line<'static> {
     screen.look.line(format!("  P state       done   left   rate    ETA    age  {which}"), Tone::Title)
 }
 
+fn circumstances<'p>(screen: &'p Screen, picture: &'p Picture) -> Circumstances<'p> {
+    Circumstances::outside(picture.at.epoch(), &picture.pauses, &picture.schedulers, &screen.lists)
+}
+
+/// What is in the way of a message.
+fn stuck(line: &survey::Line, circumstances: &Circumstances) -> Option<String> {
+    let details = line.details.as_deref();
+    let asked = Asked {
+        id: &line.id,
+        priority: line.priority,
+        state: line.state,
+        not_before: line.not_before,
+        next_try: details.and_then(|details| details.next_try),
+        held: details.and_then(|details| details.held.as_ref()),
+    };
+    circumstances.of(&asked).filter(|_| line.state != State::Active).map(|stuck| stuck.told(local_time))
+}
+
+/// A pause, in less than a line if its reason is short.
+fn told(Paused { name, pause }: &Paused) -> String {
+    let what = pause::told(name);
+    let Some(pause) = pause else { return format!("{what} is paused; its file can't be read") };
+    let until = pause.until.map_or(String::new(), |until| format!(" until {}", local_time(until)));
+    format!("{what} is paused{until} by {}: {}", pause.by, pause.why)
+}
+
 fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'static> {
     let look = screen.look;
     if screen.count() == 0 {
@@ -285,10 +314,11 @@ fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'s
         };
         return Paragraph::new(look.line(text, Tone::Faint));
     }
+    let circumstances = circumstances(screen, picture);
     let id_columns = usize::from(area.width).saturating_sub(50).max(8);
     let line = |(line, is_chosen): (&survey::Line, bool)| {
         let total = line.details.as_ref().map_or(0, |details| details.recipients);
-        let is_stuck = stuck::why(line, picture, &screen.lists).is_some();
+        let is_stuck = stuck(line, &circumstances).is_some();
         let state = match line.state {
             State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             // Held, scheduled and deferred say it themselves.
@@ -334,7 +364,7 @@ fn draw_details(screen: &Screen, picture: &Picture) -> Paragraph<'static> {
         said.push(format!("{} of {} packets left", details.packets_left, details.packets));
         said.push(format!("from {}", details.sender));
     }
-    let why = stuck::why(line, picture, &screen.lists);
+    let why = stuck(line, &circumstances(screen, picture));
     let (why, tone) = match why {
         Some(why) => (format!("! {why}; {}", said.join(", ")), Tone::Waiting),
         None => (said.join(", "), Tone::Plain),
@@ -394,7 +424,7 @@ fn draw_panel(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'stat
             });
             rows.collect()
         }
-        Panel::Pauses => picture.pauses.iter().map(|paused| (stuck::told(paused), Tone::Waiting)).collect(),
+        Panel::Pauses => picture.pauses.iter().map(|paused| (told(paused), Tone::Waiting)).collect(),
     };
     let room = usize::from(area.height).saturating_sub(1);
     let hidden = rows.len().saturating_sub(room);
@@ -431,14 +461,14 @@ fn draw_foot(frame: &mut Frame, screen: &Screen, area: Rect) {
         Prompt::Cancel(message, why) => (format!("cancel {}, since ", id(message.as_str())), why.as_str()),
         Prompt::Confirm(message, _) => (format!("cancel {}: the rest goes to bad/ (y/N) ", id(message.as_str())), ""),
         Prompt::Pause(names) => {
-            let name = |(letter, name): &(char, crate::spool::layout::PauseName)| {
+            let name = |(letter, name): &(char, PauseName)| {
                 let is_paused = screen.picture.iter().flat_map(|picture| &picture.pauses).any(|at| at.name == *name);
                 let does = if is_paused { "resume " } else { "" };
-                format!("{letter}:{does}{}", super::super::pause::told(name))
+                format!("{letter}:{does}{}", pause::told(name))
             };
             (format!("pause {} ", names.iter().map(name).collect::<Vec<_>>().join(" ")), "")
         }
-        Prompt::PauseWhy(name, why) => (format!("pause {}, since ", super::super::pause::told(name)), why.as_str()),
+        Prompt::PauseWhy(name, why) => (format!("pause {}, since ", pause::told(name)), why.as_str()),
     };
     // The end of what is typed stays in view.
     let room = usize::from(area.width).saturating_sub(1);

@@ -3,7 +3,7 @@
 //! Whoever is asked for something is asked about the message that was chosen when he began, whatever the screen shows
 //! meanwhile.
 
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::acting::Act;
 use super::screen::Screen;

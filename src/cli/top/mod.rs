@@ -17,7 +17,6 @@ mod draw;
 mod format;
 mod keys;
 mod screen;
-mod stuck;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,7 @@ impl From<rustix::fs::Stat> for Look {
             kind: FileType::from_raw_mode(stat.st_mode).into(),
             size: stat.st_size as u64,
             modified: stat.st_mtime as u64,
-            modified_nanos: stat.st_mtime_nsec as u64,
+            modified_nanos: stat.st_mtime_nsec,
             owner: stat.st_uid,
             links: stat.st_nlink,
         }
