@@ -29,6 +29,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some(sinks::CHILD) => return sinks::serve(),
+        Some(decision::count::CHILD) => return decision::count::be_one(arguments.get(1)),
         Some(peers::SENDMAIL) => return peers::sendmail(&arguments[1..]),
         _ => {}
     }
