@@ -31,6 +31,7 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some(sinks::CHILD) => return sinks::serve(),
         Some(crowd::CHILD) => return crowd::be_one(&arguments[1..]),
+        Some(decision::count::CHILD) => return decision::count::be_one(arguments.get(1)),
         Some(peers::SENDMAIL) => return peers::sendmail(&arguments[1..]),
         _ => {}
     }

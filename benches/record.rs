@@ -66,6 +66,12 @@ impl Record {
         });
     }
 
+    /// The median of a curve's point, if it was measured.
+    pub fn median(&self, curve: &'static Curve, series: &str, x: u64) -> Option<f64> {
+        let is_it = |place: &Place| place.curve.name == curve.name && place.series == series && place.x == x;
+        self.rows.iter().find(|row| row.place.as_ref().is_some_and(is_it)).map(Row::median)
+    }
+
     fn push(&mut self, row: Row) {
         eprintln!("  {}: {} {}", row.what, shown(row.median()), row.unit);
         self.rows.push(row);
@@ -173,7 +179,8 @@ impl Record {
             if at == all.len() {
                 all.push(Series { name: place.series.clone(), points: Vec::new() });
             }
-            let (min, max) = (row.percentile(0.0), row.percentile(100.0));
+            // Of many, without those in which something else ran.
+            let (min, max) = (row.percentile(5.0), row.percentile(95.0));
             all[at].points.push(Point { x: place.x as f64, median: row.median(), min, max });
         }
         curves

@@ -70,11 +70,18 @@ fn simulate(record: &mut Record, workload: &Workload) {
         record.add(scenario, format!("{name}: a decision, {} of them", history.decisions), "ns", vec![cost(history)]);
     }
     record.say(&table.text);
-    let waits = |history: &History| small.iter().map(|&n| history.wait(n, posts)).collect();
-    let curves: Vec<(&str, Vec<f64>)> = runs.iter().map(|(name, history)| (*name, waits(history))).collect();
-    let title = format!("{scenario}: messages of one transaction at level {}", workload.common);
+    let urgent: Vec<usize> = (0..posts.len()).filter(|&n| posts[n].level == 0).collect();
+    let panel = |title: String, posts_of: &[usize]| {
+        let waits = |history: &History| posts_of.iter().map(|&n| history.wait(n, posts)).collect();
+        plot::Panel { title, curves: runs.iter().map(|(name, history)| (*name, waits(history))).collect() }
+    };
+    let panels = [
+        panel(format!("level 0: {} messages", urgent.len()), &urgent),
+        panel(format!("level {}, of one transaction: {} messages", workload.common, small.len()), &small),
+    ];
+    let title = format!("{scenario}: {}", workload.what);
     record.say(&format!("![{title}]({})\n", workload.plot));
-    record.attach(workload.plot, plot::waits(&title, &curves));
+    record.attach(workload.plot, plot::waits(&title, &panels));
 }
 
 /// The median, the 99th percentile and the most of them.

@@ -175,15 +175,15 @@ impl Board {
             return Found::From(from);
         }
         let is_paused = inner.pauses.stops(name.id.list(), level);
-        let due = if is_paused { Some(paused::FOREVER) } else { name.not_before() };
-        let due = due.filter(|&due| Moment::from(due) > seen);
+        let due = name.not_before();
         let group = inner.group(name.id.list());
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen, group });
         inner.known.insert(key, &name, level, look);
         if is_paused {
+            inner.backlog.put_off(key, paused::FOREVER);
             inner.paused.insert(key);
         }
-        match due {
+        match due.filter(|&due| Moment::from(due) > seen) {
             None => self.hand_out(&mut inner),
             // All, since each worker that waits has to wait for the new time.
             Some(_) => self.wake_the_idle(),
@@ -350,19 +350,40 @@ impl Board {
     /// `until`.
     pub fn put_off(&self, key: Key, until: Epoch) {
         self.inner.lock().backlog.done(key);
-        self.sleep(key, until);
+        self.put_to_rest(key, until, Backlog::put_off);
     }
 
-    /// Nothing of the message can be sent before `until`. Nobody who was assigned a packet of it says so: see
-    /// [`Board::put_off`].
+    /// The same of a message that the caller has no packet of any more.
+    pub fn leave_alone(&self, key: Key, until: Epoch) {
+        self.put_to_rest(key, until, Backlog::put_off);
+    }
+
+    /// Nothing that is left of the message is due before `until`. The caller has no packet of it any more.
     pub fn sleep(&self, key: Key, until: Epoch) {
+        self.put_to_rest(key, until, Backlog::sleep);
+    }
+
+    fn put_to_rest(&self, key: Key, until: Epoch, rest: fn(&mut Backlog, Key, Epoch)) {
         let mut inner = self.inner.lock();
         if let Some(known) = inner.known.get_mut(key) {
             known.open = None;
-            inner.backlog.sleep(key, until);
+            rest(&mut inner.backlog, key, until);
             drop(inner);
             self.wake_the_idle();
         }
+    }
+
+    /// Somebody has set the clock: what was put off for some seconds must not wait for hours, nor go early what is not due
+    /// any more.
+    pub fn clock_was_set(&self) {
+        let mut inner = self.inner.lock();
+        let Inner { backlog, known, pauses, paused, .. } = &mut *inner;
+        // What waits for a window may have another one now; what is paused is so by any clock.
+        paused.retain(|key| known.get(*key).is_some_and(|known| pauses.stops(known.name().id.list(), known.level)));
+        backlog.clock_was_set(clock::now(), |key| paused.contains(&key));
+        self.hand_out(&mut inner);
+        drop(inner);
+        self.wake_the_idle();
     }
 
     /// The message is distributed, held, cancelled or set aside.

@@ -1,7 +1,7 @@
 //! The boundary: a transaction has ended, what now?
 //!
 //! First the truth on disk (is the folder where it is believed to be), then whether the message may be sent on at all (pauses,
-//! its list's windows, whether it is too late), then what else waits.
+//! its list's windows, whether it is too late, or too early again by a clock that was set back), then what else waits.
 
 use std::sync::Arc;
 
@@ -20,6 +20,11 @@ use super::pauses::InForce;
 use super::telling::text;
 use super::worker::{End, Worker};
 
+/// The time, if it is still to come.
+pub(super) fn early(due: Option<Epoch>) -> Option<Epoch> {
+    due.filter(|&due| due > clock::epoch())
+}
+
 impl Worker {
     /// See the module.
     pub(super) fn boundary(
@@ -33,6 +38,14 @@ impl Worker {
         if let Some(pauses) = self.paused(message.folder.id().list(), *level) {
             info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
             return Err(End::Paused(pauses));
+        }
+        if let Some(due) = early(message.folder.name().not_before()) {
+            info!(message_id = %message.folder.id(), %due, "the clock was set back: the message is not due any more");
+            return Err(End::Closed(due));
+        }
+        if let Some(due) = early(packet.due()) {
+            info!(message_id = %message.folder.id(), %due, "the clock was set back: these recipients are not due any more");
+            return Err(End::NotDue);
         }
         if let Some(opens) = self.opens_later() {
             info!(message_id = %message.folder.id(), %opens, "the list's window has closed: the rest waits for the next one");

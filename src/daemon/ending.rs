@@ -31,7 +31,7 @@ impl Worker {
             Err(error) if error.is_gone() => self.shared.board.gone(key),
             Err(error) => {
                 error!(message_id = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
-                self.shared.board.sleep(key, now.plus(DISK_PAUSE.as_secs()));
+                self.shared.board.leave_alone(key, now.plus(DISK_PAUSE.as_secs()));
             }
         }
     }
@@ -63,17 +63,22 @@ impl Worker {
                 board.gone(key);
             }
             // Another process is at it.
-            Removal::Unreported => board.sleep(key, now.plus(RECHECK)),
+            Removal::Unreported => board.leave_alone(key, now.plus(RECHECK)),
             Removal::NotFinished => {
-                // Deferred recipients that come due, or packets that other processes work on.
-                let when = |packet: &PacketName| match packet.due() {
-                    Some(due) if due > now => due,
-                    _ if message.was_elsewhere(packet) => now.plus(RECHECK),
-                    _ => now,
-                };
-                let until = message.folder.contents()?.packets.iter().map(when).min().unwrap_or(now);
-                debug!(message_id = %id, %until, "message waits for its last packets");
-                board.sleep(key, until);
+                let packets = message.folder.contents()?.packets;
+                let is_due = |packet: &PacketName| packet.due().is_none_or(|due| due <= now);
+                // Packets that other processes work on, or deferred recipients that come due.
+                if packets.is_empty() || packets.iter().any(is_due) {
+                    let is_elsewhere = |packet: &PacketName| !is_due(packet) || message.was_elsewhere(packet);
+                    let until = if packets.iter().all(is_elsewhere) { now.plus(RECHECK) } else { now };
+                    debug!(message_id = %id, %until, "message waits for its last packets");
+                    board.leave_alone(key, until);
+                } else {
+                    let until =
+                        packets.iter().filter_map(PacketName::due).min().expect("some packet is left, none is due");
+                    debug!(message_id = %id, %until, "message waits for its deferred recipients");
+                    board.sleep(key, until);
+                }
             }
         }
         Ok(())

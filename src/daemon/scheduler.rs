@@ -24,7 +24,7 @@ use crate::spool::running;
 use crate::spool::{Place, Spool};
 
 use super::board::{Board, Found};
-use super::clock;
+use super::clock::{self, Set};
 use super::events::Happening;
 use super::hints::{Desk, Hints};
 use super::live::Live;
@@ -164,6 +164,7 @@ fn run_on_a_spool(
         told: HashSet::new(),
         scan_again: [false; Priority::COUNT],
         has_gone: false,
+        hands: clock::Hands::watch(),
     };
     scheduler.start()?;
     Ok(scheduler.obey(control, &watched))
@@ -199,6 +200,7 @@ struct Scheduler {
     scan_again: [bool; Priority::COUNT],
     /// The spool is not at its path any more.
     has_gone: bool,
+    hands: clock::Hands,
 }
 
 impl Scheduler {
@@ -303,13 +305,14 @@ impl Scheduler {
                         let settings = Box::new(self.shared.current().settings.clone());
                         return Ended::Replaced(self.stop(control), settings);
                     }
+                    self.look_at_the_clock();
                     self.tidy();
                     self.shared.look_for_pauses();
                     for priority in Priority::all() {
                         self.scan(priority);
                     }
                     self.shared.tell(|| Happening::Scanned);
-                    // What is due by a clock that was set forward has waited for this.
+                    // What is due by a clock that was set forward by so little that it is not noticed has waited for this.
                     self.shared.board.wake();
                     next_scan = Instant::now() + self.rescan_interval();
                 }
@@ -320,6 +323,19 @@ impl Scheduler {
     fn rescan_interval(&self) -> Duration {
         let interval = self.shared.current().settings.run.rescan;
         if self.has_gone { interval.min(GONE_PAUSE) } else { interval }
+    }
+
+    /// All waiting is counted by the clock that nobody sets. So this is how long, at most, what is due by one that was set
+    /// forward waits, and what was put off by one that was set back.
+    fn look_at_the_clock(&mut self) {
+        match self.hands.look() {
+            None => return,
+            Some(Set::Forward(by)) => warn!("the clock was set forward by {by:.0?}: what is due by it is sent"),
+            Some(Set::Back(by)) => {
+                warn!("the clock was set back by {by:.0?}: what is not due any more waits for its time")
+            }
+        }
+        self.shared.board.clock_was_set();
     }
 
     /// When the supervisor wants a sign of life.

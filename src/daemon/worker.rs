@@ -21,6 +21,7 @@ use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
 
 use super::board::{Assignment, Crew, Next};
+use super::boundary::early;
 use super::clock;
 use super::events::Happening;
 use super::message::{NoBody, OpenMessage, Unopened};
@@ -89,8 +90,10 @@ pub(super) enum End {
     Relay,
     /// It is paused, by one of these.
     Paused(Arc<InForce>),
-    /// Its list's window has closed; the next one opens then.
+    /// Its list's window has closed, and the next one opens then; or the message itself is not due before.
     Closed(Epoch),
+    /// The packet is one of deferred recipients, and they are not due any more.
+    NotDue,
     /// The configuration was reloaded: what comes next is sent by the new one.
     Reloaded,
     /// It was requeued to a level that is not this worker's.
@@ -289,7 +292,8 @@ impl Worker {
         let lists = &self.current.settings.lists;
         self.only = lists.relays(assignment.name.id.list());
         self.windows = lists.deliver(assignment.name.id.list());
-        if let Some(opens) = self.opens_later() {
+        // It was due when it was chosen, by a clock that was set back since.
+        if let Some(opens) = early(assignment.name.not_before()).or_else(|| self.opens_later()) {
             self.shared.board.close(key, opens);
             return None;
         }
@@ -336,6 +340,8 @@ impl Worker {
             End::Hold(why) => self.hold(key, &message, &why),
             End::Paused(pauses) => self.shared.board.lay_down(key, &pauses),
             End::Closed(opens) => self.shared.board.close(key, opens),
+            // Whoever has the last of the other packets sees when it is due.
+            End::NotDue => self.end_of_packet(key, &message),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
             End::NotHeld(why) => {
@@ -416,6 +422,10 @@ impl Worker {
             self.end_of_packet(key, message);
             return None;
         };
+        if early(packet.due()).is_some() {
+            self.end_of_packet(key, message);
+            return None;
+        }
         let sync = self.current.settings.run.checkpoint_sync;
         let taken = possession::take(&*self.shared.claims, &self.shared.spool, message, &packet, sync, clock::epoch());
         let trouble = match taken {

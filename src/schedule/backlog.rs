@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::mail::{Epoch, Level, Moment};
 
 use super::ageing::Ageing;
-use super::entries::{AWAKE, Entries, Entry, Key};
+use super::entries::{Entries, Entry, Key, Rest};
 use super::fairness::{Accounts, Candidate, Candidates, Class, Order};
 use super::limits::{Group, Limits};
 
@@ -148,6 +148,7 @@ impl Backlog {
         entry.group = group;
         if let Some(due) = due {
             entry.due = due;
+            entry.rest = Rest::Asleep;
             entry.waits_since = arrived.max(due);
         }
         let key = self.entries.insert(entry);
@@ -178,14 +179,47 @@ impl Backlog {
         self.count_workers(group, -i64::from(working));
     }
 
-    /// Nothing of the message can be sent before `until`; then it is as if it had just been found.
+    /// Nothing of the message is due before `until`; then it is as if it had just been found, and waits since then.
     pub fn sleep(&mut self, key: Key, until: Epoch) {
+        self.lay_to_rest(key, Rest::Asleep, until);
+    }
+
+    /// The same for a reason that is not the message's own: its relay, its list's window, a pause. It goes on waiting.
+    pub fn put_off(&mut self, key: Key, until: Epoch) {
+        self.lay_to_rest(key, Rest::PutOff, until);
+    }
+
+    fn lay_to_rest(&mut self, key: Key, rest: Rest, until: Epoch) {
         self.change(key, |entry| {
-            // AWAKE is no time to sleep until.
-            entry.due = until.max(Epoch(1));
+            (entry.rest, entry.due) = (rest, until);
+            if rest == Rest::Asleep {
+                entry.waits_since = entry.arrived.max(until);
+            }
             entry.ready = 1;
             entry.class = Class::SMALLEST;
         });
+    }
+
+    /// The clock was set, and says `now`: what it had made due or had lifted is so no more where it was set back, and whiles
+    /// that were counted on it are over, but for those of which `stays` says that they have an end of their own.
+    pub fn clock_was_set(&mut self, now: Moment, stays: impl Fn(Key) -> bool) {
+        for key in self.entries.keys() {
+            self.change(key, |entry| match entry.rest {
+                Rest::Awake if Moment::from(entry.due) > now => entry.rest = Rest::Asleep,
+                Rest::PutOff if !stays(key) => entry.due = entry.due.min(now.epoch()),
+                _ => {}
+            });
+        }
+        self.wake(now);
+        let Some(ageing) = self.policy.ageing else { return };
+        for key in self.entries.keys() {
+            self.change(key, |entry| {
+                entry.lifted = match entry.rest {
+                    Rest::Awake => ageing.lifted(entry.level, entry.waits_since, now.epoch()),
+                    _ => entry.level,
+                }
+            });
+        }
     }
 
     /// A worker without work asks: one packet of the most urgent message that has one ready is reserved for it.
@@ -357,10 +391,12 @@ impl Backlog {
             && Moment::from(due) <= now
         {
             self.change(key, |entry| {
-                entry.due = AWAKE;
+                if entry.rest == Rest::PutOff {
+                    entry.due = entry.own_due();
+                }
+                entry.rest = if Moment::from(entry.due) <= now { Rest::Awake } else { Rest::Asleep };
                 // It has waited since it came due; when it was found, it was not to be sent.
                 entry.seen = entry.seen.max(due.into());
-                entry.waits_since = entry.arrived.max(due);
                 entry.lifted = entry.level;
             });
         }
@@ -382,7 +418,7 @@ impl Backlog {
         let mut after = before;
         change(&mut after);
         let place =
-            |entry: &Entry| (entry.due, entry.is_awake() && entry.ready > 0, entry.level, entry.lifted, entry.class);
+            |entry: &Entry| (entry.due, entry.is_awake(), entry.ready > 0, entry.level, entry.lifted, entry.class);
         let moves = place(&before) != place(&after);
         if moves {
             self.displace(key);

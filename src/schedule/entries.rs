@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub seen: Moment,
     /// Since when it waits, for ageing.
     pub waits_since: Epoch,
-    /// Not due yet, or [`AWAKE`].
+    /// Not before that time. In the past, once it is awake: a clock that is set back finds it asleep again.
     pub due: Epoch,
     /// Which message has this slot; 0: none.
     serial: u32,
@@ -42,14 +42,28 @@ pub(super) struct Entry {
     /// The level with what waiting has added.
     pub lifted: Level,
     pub class: Class,
+    pub rest: Rest,
 }
 
-/// As a due time: at once. (Before 1970 there was no mail.)
-pub(super) const AWAKE: Epoch = Epoch(0);
+/// Whether a message waits for its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    Awake,
+    /// It is not due: by its name, or what is left of it is not.
+    Asleep,
+    /// For some other reason: a while of the caller's own.
+    PutOff,
+}
 
 impl Entry {
     pub fn is_awake(&self) -> bool {
-        self.due == AWAKE
+        self.rest == Rest::Awake
+    }
+
+    /// When what is left of it is due by itself, whatever it was put off for. (One that lies before its arrival, which takes
+    /// a clock that was set back, is not kept.)
+    pub fn own_due(&self) -> Epoch {
+        if self.waits_since > self.arrived { self.waits_since } else { Epoch(0) }
     }
 }
 
@@ -119,7 +133,7 @@ impl Entry {
             arrived,
             seen,
             waits_since: arrived,
-            due: AWAKE,
+            due: Epoch(0),
             serial: 0,
             ready: 1,
             working: 0,
@@ -128,6 +142,7 @@ impl Entry {
             level,
             lifted: level,
             class: Class::SMALLEST,
+            rest: Rest::Awake,
         }
     }
 }

@@ -27,7 +27,8 @@
 //! at most `max_slowdown` times as late as in order of arrival.
 //!
 //! With n workers the same holds of the work handed out while B had a packet to hand out. Where a message turns out
-//! smaller than was thought when it was opened, the bound is of what was thought.
+//! smaller than was thought when it was opened, the bound is of what was thought. A message that comes to another level,
+//! requeued or lifted by ageing, comes to that level's accounts: there the bound holds of its time at that level.
 //!
 //! (Postfix's slots have the same bound. They are earned by each job, and a job preempts as a whole; here an account is a
 //! class's, so a decision looks at 21 numbers however many messages wait, and a message may pass for as long as it is

@@ -78,10 +78,7 @@ impl Bench {
 
     /// `run`, with its arguments, which name the spool.
     pub fn scheduler_in(&self, arguments: &str) -> Scheduler {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let mut command = self.bare_command(&format!("run {arguments}"));
-        let program = Program::start(command.stderr(log.reopen().unwrap()));
-        Scheduler { program, log }
+        Scheduler::start(&mut self.bare_command(&format!("run {arguments}")))
     }
 }
 
@@ -125,12 +122,18 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
+    pub fn start(command: &mut Command) -> Scheduler {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let program = Program::start(command.stderr(log.reopen().unwrap()));
+        Scheduler { program, log }
+    }
+
     /// All that it said so far on standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap()
     }
 
-    fn lines_with(&self, words: &[&str]) -> Vec<String> {
+    pub fn lines_with(&self, words: &[&str]) -> Vec<String> {
         let log = self.log();
         log.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
     }

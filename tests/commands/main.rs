@@ -7,6 +7,7 @@ mod bad;
 mod bench;
 mod cancel;
 mod check;
+mod clock;
 mod config;
 mod demo;
 mod events;

@@ -15,15 +15,17 @@ pub fn parse(text: &str, now: Epoch) -> Result<Epoch, String> {
     } else if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         Epoch(text.parse().map_err(|_| format!("{text} is further away than this program can count"))?)
     } else {
-        let timestamp = match text.parse::<ZonedDateTime>() {
-            Ok(zoned) => zoned.timestamp(),
-            Err(_) => text.parse::<Timestamp>().map_err(|_| {
-                format!(
-                    "{text:?} is no time: expected unix seconds, 2026-12-01T18:00:00+01:00, \
-                     2026-12-01T18:00[Europe/Paris], or +2h"
-                )
-            })?,
+        // As a timestamp, what names a zone would be read without it: also one that is not there, or not so far from UTC.
+        let timestamp = match text.contains('[') {
+            true => text.parse::<ZonedDateTime>().map(|zoned| zoned.timestamp()),
+            false => text.parse::<Timestamp>(),
         };
+        let timestamp = timestamp.map_err(|why| {
+            format!(
+                "{text:?} is no time: expected unix seconds, 2026-12-01T18:00:00+01:00, \
+                 2026-12-01T18:00[Europe/Paris], or +2h ({why})"
+            )
+        })?;
         Epoch(u64::try_from(timestamp.as_second()).map_err(|_| format!("{text} is before 1970"))?)
     };
     if epoch.0 > LAST { Err(format!("{text} is further away than this program can count")) } else { Ok(epoch) }
@@ -46,6 +48,12 @@ mod tests {
             ("2026-12-01T17:00:00Z", 1_796_144_400),
             ("2026-12-01 17:00:00.5Z", 1_796_144_400),
             ("2026-12-01T18:00[Europe/Paris]", 1_796_144_400),
+            ("2026-12-01T18:00+01:00[Europe/Paris]", 1_796_144_400),
+            // Clocks go from 02:00 to 03:00: as long behind the change as it would be behind 02:00.
+            ("2027-03-28T02:30[Europe/Paris]", 1_806_197_400),
+            // And from 03:00 to 02:00: the first one, unless it says which.
+            ("2027-10-31T02:30[Europe/Paris]", 1_824_942_600),
+            ("2027-10-31T02:30+01:00[Europe/Paris]", 1_824_946_200),
         ] {
             assert_eq!(parse(text, now), Ok(Epoch(epoch)), "{text}");
         }
@@ -55,7 +63,14 @@ mod tests {
     fn what_is_no_time_is_refused() {
         let texts =
             ["", "soon", "+", "+-2h", "+2", "-5", "2026-12-01T18:00", "1960-01-01T00:00:00Z", "9999999999999999"];
-        for text in texts.into_iter().chain(["99999999999999999999999", "1.5", "2026-13-01T00:00:00Z"]) {
+        let more = [
+            "99999999999999999999999",
+            "1.5",
+            "2026-13-01T00:00:00Z",
+            "2026-12-01T18:00Z[Europe/Atlantis]",
+            "2026-12-01T18:00+03:00[Europe/Paris]",
+        ];
+        for text in texts.into_iter().chain(more) {
             assert!(parse(text, Epoch(0)).is_err(), "{text:?}");
         }
     }

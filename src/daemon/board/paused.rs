@@ -21,7 +21,7 @@ impl Board {
             // Whoever is handed it next looks anew what of it waits.
             known.open = None;
             let until = if Arc::ptr_eq(&inner.pauses, pauses) { FOREVER } else { clock::epoch() };
-            inner.backlog.sleep(key, until);
+            inner.backlog.put_off(key, until);
             if until == FOREVER {
                 inner.paused.insert(key);
             } else {
@@ -65,7 +65,7 @@ impl Inner {
             && let Some(known) = self.known.get(key)
         {
             let due = known.name().not_before().unwrap_or_default().max(clock::epoch());
-            self.backlog.sleep(key, due);
+            self.backlog.put_off(key, due);
         }
     }
 }

@@ -19,6 +19,7 @@ struct Row {
     arrival: Arrival,
     ready: u32,
     working: u32,
+    put_off: Option<u64>,
 }
 
 impl Oracle {
@@ -34,7 +35,8 @@ impl Oracle {
 
     /// `leaving`: a worker on that message would give its place up.
     fn first(&self, now: u64, leaving: Option<Key>) -> Option<(Level, Key)> {
-        let is_due = |row: &&Row| row.arrival.due.is_none_or(|due| due.0 <= now);
+        let is_due =
+            |row: &&Row| row.arrival.due.is_none_or(|due| due.0 <= now) && row.put_off.is_none_or(|until| until <= now);
         let has_room = |row: &&Row| {
             let Some(Group(group)) = row.arrival.group else { return true };
             let of_group = self.rows.iter().filter(|other| other.arrival.group == row.arrival.group);
@@ -101,9 +103,13 @@ enum Step {
     Gone(usize),
     /// When nobody works on it and nothing is ready.
     Sleep(usize, u64),
+    /// When nobody works on it.
+    PutOff(usize, u64),
     Limit(u32, u32),
     Ageing(Option<u64>),
     Tick(u64),
+    /// The clock is set, forward or back.
+    Clock(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -120,9 +126,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (any::<usize>(), prop::option::of(0..3u32)).prop_map(|(n, group)| Step::Regroup(n, group)),
         1 => any::<usize>().prop_map(Step::Gone),
         1 => (any::<usize>(), 1..200u64).prop_map(|(n, until)| Step::Sleep(n, until)),
+        1 => (any::<usize>(), 1..200u64).prop_map(|(n, until)| Step::PutOff(n, until)),
         1 => (0..3u32, 1..4u32).prop_map(|(group, most)| Step::Limit(group, most)),
         1 => prop::option::of(1..60u64).prop_map(Step::Ageing),
         2 => (0..20u64).prop_map(Step::Tick),
+        1 => (0..200u64).prop_map(Step::Clock),
     ];
     prop::collection::vec(step, 0..200)
 }
@@ -140,7 +148,7 @@ proptest! {
 
     /// Same answers as the oracle; with it come strictness (nobody is handed a packet while a more urgent one is ready),
     /// that as many give way as are needed, that nobody idles while a packet is ready that its limits allow, that a limit is
-    /// kept, that a worker for urgent mail takes no other, that levels are lifted as said, and that nothing is early.
+    /// kept, that a worker for urgent mail takes no other, that levels are lifted as said, and that nothing is early, whichever way the clock is set.
     #[test]
     fn the_backlog_answers_as_the_oracle_does(steps in steps()) {
         let mut backlog = Backlog::with(fifo(None));
@@ -155,7 +163,7 @@ proptest! {
                 Step::Arrive { level: n, arrived, due, group: g } => {
                     let arrival = Arrival { due: due.map(Epoch), group: g.map(group), ..arrival(n, arrived) };
                     let key = backlog.arrive(arrival);
-                    oracle.rows.push(Row { key, arrival, ready: 1, working: 0 });
+                    oracle.rows.push(Row { key, arrival, ready: 1, working: 0, put_off: None });
                 }
                 Step::Take(last) => {
                     let taken = backlog.take_up_to(level(last), at(now));
@@ -211,6 +219,17 @@ proptest! {
                         backlog.sleep(row.key, Epoch(until));
                         row.ready = 1;
                         row.arrival.due = Some(Epoch(until));
+                        row.put_off = None;
+                    }
+                },
+                Step::PutOff(n, until) => if let Some(n) = message(n) {
+                    let row = &mut oracle.rows[n];
+                    if row.working == 0 {
+                        backlog.put_off(row.key, Epoch(until));
+                        row.ready = 1;
+                        row.put_off = Some(until);
+                        // One that lies before its arrival is not kept.
+                        row.arrival.due = row.arrival.due.filter(|due| *due > row.arrival.arrived);
                     }
                 },
                 Step::Limit(g, most) => {
@@ -222,6 +241,11 @@ proptest! {
                     oracle.ageing = step;
                 }
                 Step::Tick(seconds) => now += seconds,
+                Step::Clock(at_once) => {
+                    now = at_once;
+                    backlog.clock_was_set(at(now), |_| false);
+                    oracle.rows.iter_mut().for_each(|row| row.put_off = None);
+                }
             }
             for row in &oracle.rows {
                 prop_assert_eq!(backlog.is_working(row.key), row.working > 0);

@@ -1,8 +1,11 @@
 //! `sympa-dist demo`: the whole path in one process, in a temporary spool, without an MTA, a database or a configuration.
 //!
 //! A message to a big list at priority 9; urgent ones at 0 while it runs; one of 5,000 that waits behind it at 9 and is
-//! requeued to 1; a stop in the middle and a resume. The relay is this program's own sink, an SMTP server on loopback.
-//! Every figure at the end is counted there, from the envelopes that came, and not from what the scheduler says of itself.
+//! requeued to 1; a stop in the middle and a resume. Then an urgent message for which no worker has time, without and with
+//! an express worker: [`express`]. The relay is this program's own sink, an SMTP server on loopback. Every figure at the end
+//! is counted there, from the envelopes that came, and not from what the scheduler says of itself.
+
+mod express;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -15,6 +18,7 @@ use clap::Args;
 use crossbeam_channel::{Sender, bounded};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
+use self::express::Scene;
 use super::{CliError, Exit, Global, log};
 use crate::daemon::settings::{LogSettings, Settings};
 use crate::daemon::{self, Control, clock};
@@ -59,7 +63,8 @@ impl Demo {
         let report = self.play(&dir.0)?;
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{report}")?;
-        Ok(if report.missing == 0 && report.repeats == 0 { Exit::Done } else { Exit::Findings })
+        let tally = report.tally();
+        Ok(if tally.missing == 0 && tally.repeats == 0 { Exit::Done } else { Exit::Findings })
     }
 
     fn play(&self, dir: &Path) -> Result<Report, CliError> {
@@ -68,7 +73,7 @@ impl Demo {
             .map_err(|error| CliError::TryAgain(format!("cannot start a server on loopback: {error}")))?;
         let spool_dir = dir.join("spool");
         let spool = Spool::create(&Disk::default(), &spool_dir)?;
-        let settings = self.settings(&spool_dir, &sink);
+        let settings = settings(&spool_dir, &sink, self.workers);
         let mut play = Play { spool, arrivals: HashMap::new(), expected: 0 };
 
         let all = self.recipients + URGENT * URGENT_RECIPIENTS + REQUEUED_RECIPIENTS;
@@ -92,28 +97,30 @@ impl Demo {
         }
         progress.wait_for(&sink, part(7));
         progress.say("stop, as by TERM");
-        let (asked, stopped_at) = (Instant::now(), sink.recipients());
+        let (asked, at) = (Instant::now(), sink.recipients());
         let summary = scheduler.stop()?;
-        let stop_took = asked.elapsed();
+        let stop = Stop { at, took: asked.elapsed() };
         if !summary.uncertain.is_empty() {
             progress.say(&format!("ended in the middle of {} transactions", summary.uncertain.len()));
         }
-        progress.say(&format!("stopped after {stop_took:.1?}; start again"));
+        progress.say(&format!("stopped after {:.1?}; start again", stop.took));
         let scheduler = Scheduler::start(settings);
         progress.wait_for(&sink, play.expected);
         let took = started.elapsed();
         // What came twice came at the latest with what was under way; a stop waits for that.
         scheduler.stop()?;
         progress.end();
-        Ok(Report::of(sink.stop(), &play, &big, &requeued, took, stop_took, stopped_at))
+        let express =
+            [express::play(&dir.join("without"), 0, &progress)?, express::play(&dir.join("with"), 1, &progress)?];
+        Ok(Report::of(sink.stop(), &play, &big, &requeued, took, stop, express))
     }
+}
 
-    fn settings(&self, spool: &Path, sink: &Sink) -> Settings {
-        let mut settings = Settings { spool: spool.to_owned(), ..Settings::default() };
-        settings.run.workers = self.workers;
-        settings.relays = vec![RelaySettings::new(sink.url())];
-        settings
-    }
+fn settings(spool: &Path, sink: &Sink, workers: NonZero<usize>) -> Settings {
+    let mut settings = Settings { spool: spool.to_owned(), ..Settings::default() };
+    settings.run.workers = workers;
+    settings.relays = vec![RelaySettings::new(sink.url())];
+    settings
 }
 
 fn priority(name: char) -> Priority {
@@ -130,13 +137,17 @@ struct Play {
 impl Play {
     /// Queues a message as any producer may: written under `incoming/`, synced, shown by one rename.
     fn queue(&mut self, list: &str, recipients: u32, to: char) -> Result<MessageId, CliError> {
+        self.queue_in_packets(list, recipients, PACKET, to)
+    }
+
+    fn queue_in_packets(&mut self, list: &str, recipients: u32, each: u32, to: char) -> Result<MessageId, CliError> {
         let now: Epoch = clock::epoch();
         let id = MessageId::new(&format!("{list}@{DOMAIN}"), now, self.arrivals.len() as u32)?;
         let draft = Draft::begin(&self.spool, id.clone())?;
-        for first in (0..recipients).step_by(PACKET as usize) {
+        for first in (0..recipients).step_by(each as usize) {
             let lines: String =
-                (first..recipients.min(first + PACKET)).map(|n| format!("{list}.member{n:07}@{DOMAIN}\n")).collect();
-            let packet = PacketName::fresh(Mode::mail(), Serial::new(first / PACKET + 1));
+                (first..recipients.min(first + each)).map(|n| format!("{list}.member{n:07}@{DOMAIN}\n")).collect();
+            let packet = PacketName::fresh(Mode::mail(), Serial::new(first / each + 1));
             let file = draft.create(&FileName::Packet(packet))?;
             file.write_at(lines.as_bytes(), 0)?;
             file.sync_data()?;
@@ -145,8 +156,9 @@ impl Play {
         let file = draft.create(&FileName::Message)?;
         file.write_at(message.as_bytes(), 0)?;
         file.sync_data()?;
+        let arrives = Instant::now();
         draft.show(priority(to), None)?;
-        self.arrivals.insert(id.clone(), Instant::now());
+        self.arrivals.insert(id.clone(), arrives);
         self.expected += u64::from(recipients);
         Ok(id)
     }
@@ -184,7 +196,7 @@ impl Progress {
     }
 
     fn say(&self, text: &str) {
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !self.0.is_finished() {
             self.0.println(text);
         } else {
             eprintln!("{text}");
@@ -202,26 +214,56 @@ impl Progress {
         }
     }
 
+    /// What is said from now on stands below the bar.
     fn end(&self) {
         self.0.finish();
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
     }
+}
+
+/// Who got it how often.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    recipients: u64,
+    repeats: u64,
+    missing: u64,
+}
+
+impl Tally {
+    fn of(deliveries: &[Delivery], expected: u64) -> Tally {
+        let mut times: HashMap<&str, u64> = HashMap::new();
+        for recipient in deliveries.iter().flat_map(|delivery| &delivery.recipients) {
+            *times.entry(recipient).or_default() += 1;
+        }
+        let recipients = times.len() as u64;
+        Tally { recipients, repeats: times.values().map(|n| n - 1).sum(), missing: expected.saturating_sub(recipients) }
+    }
+}
+
+/// The stop in the middle.
+#[derive(Debug)]
+struct Stop {
+    /// Recipients at the sink when it was asked for.
+    at: u64,
+    took: Duration,
 }
 
 /// What the sink saw.
 #[derive(Debug)]
 struct Report {
-    recipients: u64,
+    big: Tally,
     transactions: usize,
     connections: usize,
     took: Duration,
     /// From the rename into `distribute/0` to DATA at the sink, of each urgent message.
     urgent_waits: Vec<Duration>,
-    stop_took: Duration,
-    stopped_at: u64,
+    stop: Stop,
     /// How many recipients of the big message were still to come when the requeued one was through.
     big_behind_requeued: usize,
-    repeats: u64,
-    missing: u64,
+    /// Without an express worker, and with one.
+    express: [Scene; 2],
 }
 
 impl Report {
@@ -231,15 +273,11 @@ impl Report {
         big: &MessageId,
         requeued: &MessageId,
         took: Duration,
-        stop_took: Duration,
-        stopped_at: u64,
+        stop: Stop,
+        express: [Scene; 2],
     ) -> Report {
-        let mut times: HashMap<&str, u32> = HashMap::new();
         let mut first_data: HashMap<&str, Instant> = HashMap::new();
         for delivery in &deliveries {
-            for recipient in &delivery.recipients {
-                *times.entry(recipient).or_default() += 1;
-            }
             if let Some(subject) = delivery.subject.as_deref() {
                 let first = first_data.entry(subject).or_insert(delivery.data_at);
                 *first = delivery.data_at.min(*first);
@@ -262,30 +300,37 @@ impl Report {
         urgent_waits.sort();
         let connections: std::collections::HashSet<u64> = deliveries.iter().map(|d| d.connection).collect();
         Report {
-            recipients: times.len() as u64,
+            big: Tally::of(&deliveries, play.expected),
             transactions: deliveries.len(),
             connections: connections.len(),
             took,
             urgent_waits,
-            stop_took,
-            stopped_at,
+            stop,
             big_behind_requeued,
-            repeats: times.values().map(|&n| u64::from(n) - 1).sum(),
-            missing: play.expected.saturating_sub(times.len() as u64),
+            express,
         }
+    }
+
+    /// Of all scenes.
+    fn tally(&self) -> Tally {
+        self.express.iter().map(|scene| scene.tally).fold(self.big, |a, b| Tally {
+            recipients: a.recipients + b.recipients,
+            repeats: a.repeats + b.repeats,
+            missing: a.missing + b.missing,
+        })
     }
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rate = (self.recipients as f64 / self.took.as_secs_f64()) as u64;
+        let rate = (self.big.recipients as f64 / self.took.as_secs_f64()) as u64;
         let waits: Vec<String> = self.urgent_waits.iter().map(|wait| format!("{wait:.1?}")).collect();
         writeln!(f)?;
         writeln!(f, "counted at the sink:")?;
         writeln!(
             f,
             "  {} recipients in {} transactions over {} connections, {} ({} recipients a second)",
-            HumanCount(self.recipients),
+            HumanCount(self.big.recipients),
             HumanCount(self.transactions as u64),
             self.connections,
             HumanDuration(self.took),
@@ -300,10 +345,18 @@ impl std::fmt::Display for Report {
         writeln!(
             f,
             "  stopped in {:.1?} at {} recipients, and resumed behind the last one",
-            self.stop_took,
-            HumanCount(self.stopped_at)
+            self.stop.took,
+            HumanCount(self.stop.at)
         )?;
-        write!(f, "  repeats {}, missing {}", self.repeats, self.missing)
+        let [without, with] = &self.express;
+        writeln!(
+            f,
+            "  an urgent message, when all workers hang in a relay of {:?} a transaction, waited",
+            express::HANGS
+        )?;
+        writeln!(f, "    {:.1?} without an express worker, {:.1?} with one", without.wait, with.wait)?;
+        let Tally { repeats, missing, .. } = self.tally();
+        write!(f, "  repeats {repeats}, missing {missing}")
     }
 }
 
