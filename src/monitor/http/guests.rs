@@ -35,6 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD: usize = 16 * 1024;
 /// Octets of answers that are being taken, all together.
 const ANSWERS: usize = 64 * 1024 * 1024;
+/// Connections that may wait to be let in: a crowd that comes at once must not make the kernel turn others away.
+const WAITING: i32 = 4096;
 /// Octets of answers that the kernel keeps, of each connection.
 const SEND_BUFFER: usize = 256 * 1024;
 /// After a failure to accept: out of descriptors, mostly.
@@ -151,8 +153,9 @@ impl Drop for Place {
     }
 }
 
-/// What all connections inherit from the one that listens.
+/// More room to wait, and what all connections inherit from the one that listens.
 pub fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
+    rustix::net::listen(listener, WAITING)?;
     rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
     rustix::net::sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER)?;
     // A listener that reads nothing, or has gone without a word.
