@@ -48,7 +48,7 @@ impl Crowd {
         let mut process = command.spawn().expect("a crowd");
         let orders = process.stdin.take().expect("piped");
         let answers = BufReader::new(process.stdout.take().expect("piped"));
-        let mut crowd = Crowd { process, orders: orders, answers };
+        let mut crowd = Crowd { process, orders, answers };
         assert_eq!(crowd.line(), "ready");
         crowd
     }

@@ -82,9 +82,11 @@ fn connect(settings: &ClusterSettings) -> Result<Box<dyn Database>, CliError> {
 pub fn holders(settings: &ClusterSettings) -> Result<Holders, CliError> {
     let mut holders = Holders::default();
     for Member { process, leases } in members(&mut *connect(settings)?)? {
-        holders.processes += usize::from(process.last_seen < LATELY.as_secs_f64());
         for lease in leases {
             holders.insert(lease.message, lease.part, format!("{} {} {}", process.host, process.pid, lease.worker));
+        }
+        if process.last_seen < LATELY.as_secs_f64() {
+            holders.runs(process.host, process.pid);
         }
     }
     Ok(holders)

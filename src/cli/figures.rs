@@ -52,6 +52,9 @@ pub struct Row {
     /// When the first deferred recipients are due, unix seconds.
     pub next_try: Option<u64>,
     pub workers: usize,
+    /// Where hosts share the spool: host, process, worker and packet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<String>,
     /// Recipients a second, over the last minute, on all hosts.
     pub rate: f64,
     /// Seconds until all that nobody has tried to send to is sent, at that rate; none where nothing moves.
@@ -141,6 +144,7 @@ impl Row {
             not_after: head.not_after.map(|at| at.0),
             next_try: message.next_try().map(|at| at.0),
             workers: message.workers(now),
+            holders: Vec::new(),
             rate: 0.0,
             time_left: None,
             stuck: None,

@@ -1,20 +1,23 @@
 //! Who works on which packet, where hosts share the spool: the kernel knows of this host's processes alone, the database
 //! of all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::daemon::settings::Settings;
 use crate::mail::{MessageId, PacketName};
+use crate::spool::Spool;
 use crate::spool::census::Message;
+use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
+use crate::spool::running::{self, Scheduler};
 
 /// See the module.
 #[derive(Default)]
 pub struct Holders {
     /// By message id and packet's file name: host, process, worker.
     by_packet: HashMap<(String, String), String>,
-    /// Processes that have been heard of lately.
-    pub processes: usize,
+    /// Host and pid of those that have been heard of lately.
+    processes: HashSet<(String, u32)>,
 }
 
 impl Holders {
@@ -33,6 +36,16 @@ impl Holders {
     #[cfg(feature = "cluster")]
     pub fn insert(&mut self, message: String, part: String, who: String) {
         self.by_packet.insert((message, part), who);
+    }
+
+    #[cfg(feature = "cluster")]
+    pub fn runs(&mut self, host: String, pid: u32) {
+        self.processes.insert((host, pid));
+    }
+
+    /// The schedulers that run, on whichever host.
+    pub fn schedulers(&self, spool: &Spool) -> Result<Vec<Scheduler>, DiskError> {
+        running::list_with(spool, |name| self.processes.contains(&(name.host.clone(), name.pid)))
     }
 
     fn of(&self, id: &MessageId, packet: &PacketName) -> Option<&str> {

@@ -4,6 +4,7 @@ mod ages;
 mod sort;
 mod watch;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::figures::{PauseRow, Row, Surroundings, age, local_time, printable};
+use super::holders::Holders;
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
 use crate::daemon::rate::time_left;
 use crate::daemon::settings::Settings;
-use crate::mail::Priority;
+use crate::mail::{MessageId, Priority};
 use crate::spool::Spool;
 use crate::spool::census::{self, Census, Message};
 use crate::spool::layout::MessageName;
@@ -99,7 +101,15 @@ impl Queue {
         complaints: &mut Vec<String>,
     ) -> Result<Exit, CliError> {
         let (ageing, now) = (settings.ageing(), clock::epoch());
-        let schedulers = running::list(spool)?;
+        let holders = match Holders::ask(settings) {
+            None => Holders::default(),
+            Some(Ok(holders)) => holders,
+            Some(Err(error)) => {
+                complaints.push(format!("{error}; who works on what is not known"));
+                Holders::default()
+            }
+        };
+        let schedulers = holders.schedulers(spool)?;
         if self.relays {
             return self.print_relays(out, &schedulers);
         }
@@ -114,9 +124,12 @@ impl Queue {
         };
         messages.retain(|message| is_wanted(message.priority, &message.name));
         damaged.retain(|(priority, name, _)| is_wanted(*priority, name));
+        let held: HashMap<MessageId, Vec<String>> =
+            messages.iter_mut().map(|message| (message.name.id.clone(), holders.note(message))).collect();
         let around = Surroundings::new(now, &schedulers, &pauses, &settings.lists);
         let row = |message: &Message| -> Result<Row, CliError> {
             let mut row = Row::of(message, ageing, now).in_its_surroundings(message, &around);
+            row.holders = held.get(&message.name.id).cloned().unwrap_or_default();
             if self.recipients {
                 row.recipients = Some(show::recipients(spool, message)?);
             }
@@ -240,6 +253,7 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
         ];
         if row.workers > 0 {
             said.push(format!("{} workers", row.workers));
+            said.extend(row.holders.iter().map(|holder| printable(holder)));
         }
         said.extend(pace(row));
         if row.deferred > 0 {

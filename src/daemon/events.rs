@@ -226,6 +226,8 @@ pub enum Why {
     Doubtful,
     /// The message is not where it was.
     Gone,
+    /// Its time has not come: rescheduled, or by a clock that was set back.
+    NotDue,
     /// Another process has the packet, or it is not certain whose it is.
     NotHeld,
     /// One that this version does not know.

@@ -120,6 +120,7 @@ impl From<&End> for Why {
             End::Hold(_) => Why::Held,
             End::Later => Why::Doubtful,
             End::Gone => Why::Gone,
+            End::NotDue => Why::NotDue,
             End::NotHeld(_) => Why::NotHeld,
         }
     }

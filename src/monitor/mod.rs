@@ -1,6 +1,7 @@
 //! What people and their tools see of a running scheduler: depth, age, progress, events, metrics.
 //!
 //! - [`view`]: what is known of every message, kept current by the scheduler's events and checked against the spool.
+//! - [`by_id`]: how it is kept.
 //! - [`row`]: how it is said.
 //! - [`stuck`]: why nothing of a message is sent.
 //! - [`history`]: rates, and the last hour by minutes.
@@ -13,6 +14,8 @@
 //! knows is lost with the process and made anew from the spool by the next one; the event log alone stays, and nothing here
 //! goes by it.
 
+#[cfg(feature = "http")]
+mod by_id;
 pub mod event_log;
 #[cfg(feature = "http")]
 pub mod history;

@@ -28,6 +28,7 @@ use crate::spool::note::Note;
 use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
+use super::by_id::{ById, HasId};
 use super::history::{History, Minute};
 use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row};
 use super::stuck::{Asked, Circumstances, Stuck};
@@ -44,28 +45,40 @@ pub struct View {
 
 #[derive(Default)]
 struct Model {
-    messages: HashMap<MessageId, Known>,
+    messages: ById<Known>,
     /// Whether every folder has been read at least once.
     counted: bool,
     pauses: Vec<Paused>,
     history: History,
+    /// How often the directories were looked at.
+    look: u32,
 }
 
 struct Known {
     name: MessageName,
     priority: Priority,
+    /// In which look at the directories it was seen last.
+    look: u32,
     /// `None`: its folder has not been read yet.
     figures: Option<Figures>,
     packets: Vec<PacketFigures>,
     /// What was told of since the folder was read.
     deferred_since: u64,
     failed_since: u64,
-    rate: Rate,
+    /// Of one that is being sent, or was.
+    rate: Option<Box<Rate>>,
+}
+
+impl HasId for Known {
+    fn id(&self) -> &MessageId {
+        &self.name.id
+    }
 }
 
 /// What a message's folder says, but for its packets.
 struct Figures {
     size: u64,
+    /// Another one than the list's owner.
     sender: Option<Box<str>>,
     packets: u64,
     recipients: u64,
@@ -106,7 +119,7 @@ impl Surroundings {
 }
 
 /// What stands where, and what is paused.
-type Listed = (HashMap<MessageId, (Priority, MessageName)>, Vec<Paused>);
+type Listed = (Vec<(Priority, Vec<MessageName>)>, Vec<Paused>);
 
 /// Events that may wait for the view's thread; beyond that it looks at the spool.
 const ROOM: usize = 16 * 1024;
@@ -178,6 +191,8 @@ impl View {
             }
             if unread.is_empty() {
                 self.model.lock().counted = true;
+                // Many at the start, and never again.
+                unread.shrink_to(64);
             }
         }
     }
@@ -192,7 +207,7 @@ impl View {
         for id in working.iter().map(|working| &working.message).collect::<HashSet<_>>() {
             if let Some(known) = model.messages.get_mut(id) {
                 let done = known.done(&working);
-                known.rate.add(now, done);
+                known.rate.get_or_insert_default().add(now, done);
             }
         }
         !working.is_empty()
@@ -206,20 +221,21 @@ impl View {
     fn compare(&self, unread: &mut VecDeque<MessageId>) {
         let listed = || -> Result<Listed> {
             let spool = self.open()?;
-            let mut present = HashMap::new();
-            for priority in Priority::all() {
-                present.extend(spool.messages(priority)?.into_iter().map(|name| (name.id.clone(), (priority, name))));
-            }
-            Ok((present, pause::list(&spool, clock::epoch())?))
+            let names = |priority| Ok((priority, spool.messages(priority)?));
+            Ok((Priority::all().map(names).collect::<Result<_>>()?, pause::list(&spool, clock::epoch())?))
         };
         match listed() {
             Ok((present, pauses)) => {
                 let mut model = self.model.lock();
                 model.pauses = pauses;
-                model.messages.retain(|id, _| present.contains_key(id));
-                for (id, (priority, name)) in present {
-                    model.place(id, priority, Some(name), unread);
+                model.look = model.look.wrapping_add(1);
+                for (priority, names) in present {
+                    for name in names {
+                        model.place(&name.id.clone(), priority, Some(name), unread);
+                    }
                 }
+                let look = model.look;
+                model.messages.retain(|known| known.look == look);
             }
             Err(error) => warn!("{}", error.fate("what is shown over HTTP may be old; mail is not concerned")),
         }
@@ -246,7 +262,7 @@ impl View {
                     known.take_in(message);
                 }
             }
-            Ok(None) => drop(self.model.lock().messages.remove(id)),
+            Ok(None) => self.model.lock().messages.remove(id),
             // The scheduler says it where people look.
             Err(error) => debug!("{}", error.fate("its figures are not shown")),
         }
@@ -334,26 +350,29 @@ impl Model {
     /// The message stands there; one that is new, or was held or released, is read.
     fn place(
         &mut self,
-        id: MessageId,
+        id: &MessageId,
         priority: Priority,
         name: Option<MessageName>,
         unread: &mut VecDeque<MessageId>,
     ) {
         let held = |priority: Priority| priority == Priority::Held;
-        match self.messages.get_mut(&id) {
+        match self.messages.get_mut(id) {
             Some(known) => {
                 let again = held(known.priority) != held(priority);
                 known.priority = priority;
-                known.name = name.unwrap_or_else(|| known.name.clone());
+                known.look = self.look;
+                if let Some(name) = name {
+                    known.name = name;
+                }
                 if again {
-                    unread.push_back(id);
+                    unread.push_back(id.clone());
                 }
             }
             None => {
                 let name = name.unwrap_or_else(|| MessageName::new(id.clone(), None));
-                self.messages.insert(id.clone(), Known::new(name, priority));
+                self.messages.insert(Known { look: self.look, ..Known::new(name, priority) });
                 self.counted = false;
-                unread.push_back(id);
+                unread.push_back(id.clone());
             }
         }
     }
@@ -363,11 +382,11 @@ impl Model {
         let name = |id: &MessageId, at: &Option<u64>| Some(MessageName::new(id.clone(), at.map(Epoch)));
         match what {
             H::Arrived { message, priority, not_before } | H::Rescheduled { message, priority, not_before } => {
-                self.place(message.clone(), *priority, name(message, not_before), unread);
+                self.place(message, *priority, name(message, not_before), unread);
             }
-            H::Requeued { message, to, .. } => self.place(message.clone(), *to, None, unread),
-            H::Held { message, .. } => self.place(message.clone(), Priority::Held, None, unread),
-            H::Started { message, priority, .. } => self.place(message.clone(), *priority, None, unread),
+            H::Requeued { message, to, .. } => self.place(message, *to, None, unread),
+            H::Held { message, .. } => self.place(message, Priority::Held, None, unread),
+            H::Started { message, priority, .. } => self.place(message, *priority, None, unread),
             H::PacketTaken { message, packet, recipients, done, .. } => {
                 self.packet(message, packet, *recipients, *done);
             }
@@ -387,7 +406,7 @@ impl Model {
             }
             // It may have been seen to go, and not where.
             H::Gone { message } | H::SetAside { message, .. } => unread.push_back(message.clone()),
-            H::Done { message, .. } => drop(self.messages.remove(message)),
+            H::Done { message, .. } => self.messages.remove(message),
             _ => {}
         }
     }
@@ -409,11 +428,12 @@ impl Known {
         Known {
             name,
             priority,
+            look: 0,
             figures: None,
             packets: Vec::new(),
             deferred_since: 0,
             failed_since: 0,
-            rate: Rate::default(),
+            rate: None,
         }
     }
 
@@ -425,7 +445,12 @@ impl Known {
         self.name = message.name.clone();
         self.figures = Some(Figures {
             size: message.size,
-            sender: head.sender.as_ref().map(|sender| sender.as_str().into()),
+            sender: head
+                .sender
+                .as_ref()
+                .map(|sender| sender.as_str())
+                .filter(|sender| *sender != owner(message.name.id.list()))
+                .map(Into::into),
             packets: head.packets_total.map_or(0, u64::from).max(fresh().count() as u64),
             recipients: head.recipients_total.unwrap_or(here.max(message.left() + message.deferred() + message.failed)),
             failed: message.failed,
@@ -439,10 +464,12 @@ impl Known {
             name: packet.name,
         };
         self.packets = message.packets.into_iter().map(figures).collect();
+        self.packets.shrink_to_fit();
     }
 
     fn packet_done(&self, packet: &PacketFigures, working: &[Working]) -> u64 {
-        let at = working.iter().find(|at| at.message == self.name.id && at.packet == packet.name);
+        // Numbers tell most packets apart.
+        let at = working.iter().find(|at| at.packet == packet.name && at.message == self.name.id);
         at.map_or(packet.done, |at| packet.done.max(at.done as u64)).min(packet.recipients)
     }
 
@@ -480,7 +507,9 @@ impl Known {
     }
 
     fn tally(&self, around: &Surroundings) -> MessageTally {
-        let (left, deferred) = (self.left(&around.working, false), self.left(&around.working, true));
+        let is_active = around.working.iter().any(|at| at.message == self.name.id);
+        let working = if is_active { &around.working[..] } else { &[] };
+        let (left, deferred) = (self.left(working, false), self.left(working, true));
         let failed = self.figures.as_ref().map_or(0, |figures| figures.failed) + self.failed_since;
         let deferred = deferred + self.deferred_since;
         let total = self.figures.as_ref().map_or(0, |figures| figures.recipients);
@@ -494,17 +523,15 @@ impl Known {
         let figures = self.figures.as_ref();
         let open = self.packets.iter().filter(|packet| packet.name.retry.is_none() && packet.done < packet.recipients);
         let packets_total = figures.map_or(0, |figures| figures.packets);
-        let rate = self.rate.at(around.now);
-        let owner = || {
-            let (local, domain) = id.list().rsplit_once('@').unwrap_or((id.list(), ""));
-            format!("{local}-owner@{domain}")
-        };
+        let rate = self.rate.as_ref().map_or(0.0, |rate| rate.at(around.now));
         Row {
             queue_name: self.priority.to_string(),
             queue_id: id.to_string(),
             arrival_time: arrival,
             message_size: figures.map_or(0, |figures| figures.size),
-            sender: figures.and_then(|figures| figures.sender.as_deref()).map_or_else(owner, str::to_owned),
+            sender: figures
+                .and_then(|figures| figures.sender.as_deref())
+                .map_or_else(|| owner(id.list()), str::to_owned),
             priority: self.priority.to_string(),
             state: state.as_str(),
             list: id.list().to_owned(),
@@ -542,4 +569,10 @@ impl Known {
 fn utc(at: u64) -> String {
     let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
     timestamp.map_or_else(|| at.to_string(), |at| at.to_string())
+}
+
+/// The envelope sender of a list's messages that name none.
+fn owner(list: &str) -> String {
+    let (local, domain) = list.rsplit_once('@').unwrap_or((list, ""));
+    format!("{local}-owner@{domain}")
 }

@@ -122,10 +122,16 @@ impl Drop for Running {
 
 /// The schedulers that run on this spool now.
 pub fn list(spool: &Spool) -> Result<Vec<Scheduler>> {
+    list_with(spool, |_| false)
+}
+
+/// The same, with those of which somebody else knows that they run: other hosts' locks need not be seen here.
+pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result<Vec<Scheduler>> {
     let Some(place) = unless_gone(spool.root.open_dir(layout::RUNNING))? else { return Ok(Vec::new()) };
     let mut schedulers: Vec<Scheduler> = Vec::new();
-    for (_, file) in files(&place)? {
-        if file.try_lock()? {
+    for (name, file) in files(&place)? {
+        // Where there are no locks of files that are only read, it runs for all we know.
+        if !runs(&name) && file.try_lock().unwrap_or(false) {
             continue;
         }
         for _ in 0..MOST_LOOKS {

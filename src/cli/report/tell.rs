@@ -156,6 +156,7 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
                 Why::NotItsOwn => "another worker is to go on",
                 Why::Stopped => "the scheduler stops",
                 Why::Held => "it is to be held",
+                Why::NotDue => "its time has not come",
                 Why::NotHeld => "another process may have it",
                 Why::Doubtful => "everything was refused, which may be a mistake",
                 Why::Gone => "the message is not where it was",

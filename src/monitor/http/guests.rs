@@ -35,6 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD: usize = 16 * 1024;
 /// Octets of answers that are being taken, all together.
 const ANSWERS: usize = 64 * 1024 * 1024;
+/// Connections that may wait to be let in: a crowd that comes at once must not make the kernel turn others away.
+const WAITING: i32 = 4096;
 /// Octets of answers that the kernel keeps, of each connection.
 const SEND_BUFFER: usize = 256 * 1024;
 /// After a failure to accept: out of descriptors, mostly.
@@ -75,6 +77,13 @@ struct Guest {
     task: Option<AbortHandle>,
 }
 
+impl Guest {
+    /// Of its answer, while it is being taken.
+    fn octets(&self) -> usize {
+        if let Stage::Answered { octets } = self.stage { octets } else { 0 }
+    }
+}
+
 /// Given back when dropped.
 struct Place {
     guests: Arc<Guests>,
@@ -85,7 +94,7 @@ impl Guests {
     /// Lets somebody in, and another one go where there is no place.
     fn admit(self: &Arc<Self>, start: impl FnOnce(Place) -> AbortHandle) {
         let mut inside = self.0.lock();
-        let turned_out = if inside.guests.len() < PLACES { None } else { inside.turn_out(|_| true) };
+        let turned_out = if inside.guests.len() < PLACES { None } else { inside.turn_out() };
         let number = inside.next;
         inside.next += 1;
         inside.guests.insert(number, Guest { stage: Stage::Asking, task: None });
@@ -100,16 +109,15 @@ impl Guests {
 }
 
 impl Inside {
-    /// The one of `which` that has dawdled longest.
-    fn turn_out(&mut self, which: impl Fn(u64) -> bool) -> Option<AbortHandle> {
+    /// The one that has dawdled longest.
+    fn turn_out(&mut self) -> Option<AbortHandle> {
         let oldest = |asking: bool| {
             let is_one = |stage| match stage {
                 Stage::Asking => asking,
                 Stage::Answered { .. } => !asking,
                 Stage::Listening => false,
             };
-            let mut guests = self.guests.iter();
-            guests.find(|(number, guest)| is_one(guest.stage) && which(**number)).map(|(number, _)| *number)
+            self.guests.iter().find(|(_, guest)| is_one(guest.stage)).map(|(number, _)| *number)
         };
         let number = oldest(true).or_else(|| oldest(false))?;
         self.guests.remove(&number)?.task
@@ -117,8 +125,7 @@ impl Inside {
 
     /// Octets of answers.
     fn octets(&self) -> usize {
-        let octets = |guest: &Guest| if let Stage::Answered { octets } = guest.stage { octets } else { 0 };
-        self.guests.values().map(octets).sum()
+        self.guests.values().map(Guest::octets).sum()
     }
 }
 
@@ -129,11 +136,10 @@ impl Place {
             guest.stage = stage;
         }
         let mut turned_out = Vec::new();
-        // Whoever asks has no answer yet; this one may be the biggest, and is the newest.
-        while matches!(stage, Stage::Answered { octets } if octets > 0) && inside.octets() > ANSWERS {
-            let is_answered = |guest: &Guest| matches!(guest.stage, Stage::Answered { octets } if octets > 0);
-            let answered = inside.guests.iter().filter(|(number, guest)| **number != self.number && is_answered(guest));
-            let Some(number) = answered.map(|(number, _)| *number).next() else { break };
+        while inside.octets() > ANSWERS {
+            // Not this one: it may be the biggest, and is the newest.
+            let has_answer = |(number, guest): &(&u64, &Guest)| **number != self.number && guest.octets() > 0;
+            let Some(number) = inside.guests.iter().find(has_answer).map(|(number, _)| *number) else { break };
             turned_out.extend(inside.guests.remove(&number).and_then(|guest| guest.task));
         }
         drop(inside);
@@ -151,8 +157,9 @@ impl Drop for Place {
     }
 }
 
-/// What all connections inherit from the one that listens.
+/// More room to wait, and what all connections inherit from the one that listens.
 pub fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
+    rustix::net::listen(listener, WAITING)?;
     rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
     rustix::net::sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER)?;
     // A listener that reads nothing, or has gone without a word.
