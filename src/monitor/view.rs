@@ -264,6 +264,13 @@ impl View {
         rows.filter(|row| is_wanted(row)).collect()
     }
 
+    /// Those of them that are there.
+    pub fn rows_of(&self, ids: &HashSet<MessageId>) -> Vec<Row> {
+        let around = self.surroundings();
+        let model = self.model.lock();
+        ids.iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &model.pauses))).collect()
+    }
+
     /// Those that somebody works on now.
     pub fn active_rows(&self) -> Vec<Row> {
         let around = self.surroundings();

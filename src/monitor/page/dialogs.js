@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 import { count, dateTime, percent, size, PRIORITIES } from "./format.js";
 import { one, setToken } from "./api.js";
+import { focusRow } from "./messages.js";
 import { listOf } from "./side.js";
 
 // Opens a dialog and answers with what `take` makes of it, or null when it was closed.
@@ -25,10 +26,9 @@ function ask({ title, body, go, danger = false, take, wide = false }) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener("close", () => {
       dialog.remove();
-      // Its row may be another element by now, or gone.
-      const row = backRow && document.querySelector(`#rows [data-id="${CSS.escape(backRow)}"]`);
-      if (back?.isConnected) back.focus({ preventScroll: true });
-      else if (row) row.focus({ preventScroll: true });
+      // Its row may be another element by now, or gone, and the button hidden.
+      back?.focus({ preventScroll: true });
+      if (backRow && document.activeElement !== back) focusRow(backRow);
       resolve(answer);
     });
     document.body.append(dialog);

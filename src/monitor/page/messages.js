@@ -12,6 +12,8 @@ const SPACER = byId("spacer");
 let model = null;
 let acts = null;
 let order = [];
+// id → its place in `order`
+let places = new Map();
 let orderedFor = "";
 let orderedAt = 0;
 // id → row's element and its parts
@@ -77,8 +79,11 @@ function arrange() {
   for (const row of model.messages.values()) if (matches(row, words)) found.push(row);
   const compare = COMPARE[filter.sort] ?? COMPARE.priority;
   found.sort((a, b) => compare(a, b) || (a.queue_id < b.queue_id ? -1 : 1));
+  // Who was at a message that is not in the list any more goes on at the one that has its place now.
+  const place = current === null ? 0 : Math.max(0, order.indexOf(current));
   order = found.map((row) => row.queue_id);
-  if (current === null || !model.messages.has(current)) current = order[0] ?? null;
+  places = new Map(order.map((id, n) => [id, n]));
+  if (current === null || !places.has(current)) current = order[Math.min(place, order.length - 1)] ?? null;
 }
 
 function describe() {
@@ -111,8 +116,8 @@ export function show() {
   // The row that has the focus stays, or a scroll by wheel would throw the keyboard's user out.
   const focused = document.activeElement?.closest?.("#rows [data-id]")?.dataset.id;
   if (focused && !wanted.has(focused)) {
-    const at = order.indexOf(focused);
-    if (at >= 0) wanted.set(focused, at);
+    const at = places.get(focused);
+    if (at !== undefined) wanted.set(focused, at);
   }
   for (const [id, parts] of rows) {
     if (wanted.has(id)) continue;
@@ -212,6 +217,9 @@ function fill(parts, row, now, workers) {
   text(parts.age, duration(now - row.arrival_time));
   attribute(parts.age, "title", `arrived ${dateTime(row.arrival_time)}`);
   const held = row.priority === "z";
+  const unfit = held ? parts.hold : parts.release;
+  // A button that is hidden drops the focus to nowhere.
+  if (document.activeElement === unfit) parts.node.focus({ preventScroll: true });
   shown(parts.hold, !held);
   shown(parts.release, held);
 }
@@ -239,20 +247,27 @@ function setCurrent(id) {
 }
 
 export function focusRow(id = current) {
-  if (id === null || !order.includes(id)) id = order[0];
-  if (id === undefined) return;
+  arrange();
+  if (!places.has(id)) id = current;
+  if (id === null) return;
   setCurrent(id);
   const height = rowHeight();
-  const top = order.indexOf(id) * height;
+  const top = places.get(id) * height;
   if (top < BODY.scrollTop) BODY.scrollTop = top;
   else if (top + height > BODY.scrollTop + BODY.clientHeight) BODY.scrollTop = top + height - BODY.clientHeight;
   show();
   rows.get(id)?.node.focus({ preventScroll: true });
 }
 
+// A message that was moved keeps the focus. A keyboard's user is taken to its new place; a mouse's stays where the mouse is.
+export function follow(id) {
+  const focused = document.activeElement;
+  if (focused?.closest("#rows [data-id]")?.dataset.id === id && focused.matches(":focus-visible")) focusRow(id);
+}
+
 function onKey(event) {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
-  const at = order.indexOf(current);
+  const at = places.get(current) ?? 0;
   const page = Math.max(1, Math.floor(BODY.clientHeight / rowHeight()) - 1);
   const go = (n) => {
     event.preventDefault();
