@@ -126,7 +126,8 @@ impl View {
         // Mail comes first.
         let _ = rustix::process::setpriority_process(None, 10);
         let mut unread: VecDeque<MessageId> = VecDeque::new();
-        let mut is_busy = false;
+        // What is sent is more than nothing.
+        let mut is_busy = self.tick();
         loop {
             // Events first; folders are read while there are none; with neither, it sleeps.
             let event = match (unread.is_empty(), is_busy) {

@@ -7,12 +7,12 @@ use crate::support::spool::{TestSpool, members, now};
 
 #[test]
 fn after_a_kill_the_page_says_that_it_is_old_and_recovers_when_a_scheduler_is_back() {
+    let browser = Browser::open();
     let (spool, later) = (TestSpool::new(), now().0 + 86_400);
     let before = "before@connection.example.org.1700000000.1";
     let after = "after@connection.example.org.1700000000.2";
     spool.put_packets("5", &format!("{before}:at{later}"), &[members("m", 30)]);
     let mut house = House::start(spool, Relay::start(Policy::new()), 1);
-    let browser = Browser::open();
     house.visit(&browser);
     browser.wait_for("the message", |browser| browser.count(&row(before)) == 1);
     assert_eq!(browser.count("#old:not([hidden])"), 0);

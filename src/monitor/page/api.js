@@ -61,4 +61,6 @@ export function order(path, body) {
   });
 }
 
+// `selector`: { priority }, { list } or { relay }; {} is everything.
+export const pause = (selector, reason, seconds) => order("/api/v1/pause", { ...selector, reason, ...(seconds ? { for: seconds } : {}) });
 export const resume = (selector) => order("/api/v1/resume", selector);

@@ -38,6 +38,16 @@ export function filled(history, now) {
   return points;
 }
 
+// A minute that is not over has not all that it will have; the line would fall at its end. In its place stands the last whole
+// minute up to now: what it has, and of the one before as much as it lacks. The rate's is known better.
+function upToNow(points, now, rate) {
+  const [before, last] = points.slice(-2);
+  if (!last || before === last || last.time + MINUTE <= now) return points;
+  const lacks = Math.max(0, 1 - (now - last.time) / MINUTE);
+  const sliding = (name) => Math.round(last[name] + (before && last.time - before.time < 1.5 * MINUTE ? before[name] : 0) * lacks);
+  return [...points.slice(0, -1), { ...last, time: now, sent: rate * MINUTE, deferred: sliding("deferred"), failed: sliding("failed") }];
+}
+
 function options(chart, width) {
   const line = colour("line");
   const ink = colour("muted");
@@ -80,7 +90,7 @@ const CHARTS = [
     lines: (points) => PRIORITIES.map((priority, n) => ({ priority, ink: `p${priority}`, of: (point) => point.queued[n] ?? 0 }))
       .filter((line) => points.some((point) => line.of(point) > 0)),
   },
-  { name: "Sent", key: "sent", words: (p) => rate(p.sent / MINUTE), lines: () => [{ ink: "good", of: (p) => p.sent / MINUTE }] },
+  { name: "Sending rate", key: "sent", words: (p) => rate(p.sent / MINUTE), lines: () => [{ ink: "good", of: (p) => p.sent / MINUTE }] },
   { name: "Deferred", key: "deferred", words: (p) => `${compact(p.deferred)} a minute`, lines: () => [{ ink: "warn", of: (p) => p.deferred }] },
   { name: "Failed", key: "failed", words: (p) => `${compact(p.failed)} a minute`, lines: () => [{ ink: "bad", of: (p) => p.failed }] },
 ];
@@ -108,12 +118,12 @@ export function redraw() {
   }
 }
 
-export function show(history, now) {
+export function show(history, now, rate) {
   const key = `${history.length} ${JSON.stringify(history.at(-1) ?? null)} ${Math.floor(now / 15)}`;
   if (key === shown) return;
   shown = key;
   shownUntil = now;
-  const points = filled(history, now);
+  const points = upToNow(filled(history, now), now, rate);
   for (const chart of charts) {
     const lines = chart.linesOf(points);
     const same = chart.plot && lines.map((l) => l.ink).join() === chart.lines.map((l) => l.ink).join();

@@ -56,9 +56,14 @@ const COMPARE = {
   list: (a, b) => a.list.localeCompare(b.list) || a.arrival_time - b.arrival_time,
 };
 
+// What waits for its time, for its next try or for whoever holds it says so itself, with its own time and note. Stuck is what
+// could be sent, and something else is in the way.
+const OWN = { scheduled: (row) => row.not_before, deferred: (row) => row.next_try, held: (row) => row.held };
+export const isStuck = (row) => Boolean(row.stuck) && (row.stuck.startsWith("paused") || !OWN[row.state]?.(row));
+
 function matches(row, words) {
   if (filter.priority && row.priority !== filter.priority) return false;
-  if (filter.state === "stuck") { if (!row.stuck) return false; }
+  if (filter.state === "stuck") { if (!isStuck(row)) return false; }
   else if (filter.state && row.state !== filter.state) return false;
   if (words.length === 0) return true;
   const text = `${row.queue_id} ${row.sender ?? ""}`.toLowerCase();
@@ -172,7 +177,7 @@ function make(id) {
     state: el("span", { class: "pill" }),
     why: el("span", { class: "why" }),
     done: el("span", { class: "seg active" }), deferred: el("span", { class: "seg deferred" }), failed: el("span", { class: "seg failed" }),
-    figures: el("span", { class: "figures-of" }),
+    percent: el("span", { class: "percent", "aria-hidden": "true" }), figures: el("span", { class: "figures-of" }),
     rate: el("div", { role: "gridcell", class: "c-rate n" }),
     left: el("div", { role: "gridcell", class: "c-left n" }),
     age: el("div", { role: "gridcell", class: "c-age n" }),
@@ -183,7 +188,7 @@ function make(id) {
     el("div", { role: "gridcell", class: "c-pri" }, el("span", { class: "grip", "aria-hidden": "true", title: "Drag to another priority" }), parts.pri),
     el("div", { role: "gridcell", class: "c-list", title: id }, parts.list, parts.id),
     el("div", { role: "gridcell", class: "c-state" }, parts.state, parts.why),
-    el("div", { role: "gridcell", class: "c-progress" }, parts.bar, parts.figures),
+    el("div", { role: "gridcell", class: "c-progress" }, el("div", { class: "bar-line" }, parts.bar, parts.percent), parts.figures),
     parts.rate, parts.left, parts.age,
     el("div", { role: "gridcell", class: "c-acts" }, parts.hold, parts.release, parts.cancel));
   parts.node.addEventListener("dblclick", (event) => { if (!event.target.closest("button")) acts.details(id); });
@@ -197,21 +202,24 @@ function fill(parts, row, now, workers) {
   attribute(parts.pri, "data-p", row.priority);
   attribute(parts.pri, "aria-label", `Priority ${row.priority}. Move ${row.queue_id} to another`);
   text(parts.state, row.state);
-  attribute(parts.state, "data-state", row.stuck ? "stuck" : row.state);
+  attribute(parts.state, "data-state", isStuck(row) ? "stuck" : row.state);
   const why = explain(row, now, workers);
   text(parts.why, why);
   attribute(parts.why, "title", why);
-  parts.why.classList.toggle("stuck", Boolean(row.stuck));
+  parts.why.classList.toggle("stuck", isStuck(row));
   const total = row.recipients_total;
   parts.done.style.width = `${share(row.recipients_done, total) * 100}%`;
   parts.deferred.style.width = `${share(row.deferred, total) * 100}%`;
   parts.failed.style.width = `${share(row.failed, total) * 100}%`;
   attribute(parts.bar, "aria-valuenow", Math.floor(share(row.recipients_done, total) * 100));
-  const parted = [`${count(row.recipients_done)} of ${count(total)}`, percent(row.recipients_done, total)];
+  const part = percent(row.recipients_done, total);
+  text(parts.percent, part);
+  const parted = [`${count(row.recipients_done)} of ${count(total)}`];
   if (row.deferred) parted.push(`${count(row.deferred)} deferred`);
   if (row.failed) parted.push(`${count(row.failed)} failed`);
   text(parts.figures, parted.join(" · "));
-  attribute(parts.bar, "aria-valuetext", parted.join(", "));
+  attribute(parts.figures, "title", parted.join(", "));
+  attribute(parts.bar, "aria-valuetext", part);
   text(parts.rate, row.rate > 0 ? rate(row.rate) : "");
   text(parts.left, row.time_left !== null && row.time_left !== undefined && row.recipients_left > 0 ? duration(row.time_left) : "");
   text(parts.age, duration(now - row.arrival_time));
@@ -226,13 +234,13 @@ function fill(parts, row, now, workers) {
 
 // Who works on it; else why nobody does.
 function explain(row, now, workers) {
-  if (row.stuck) return row.stuck;
+  if (isStuck(row)) return row.stuck;
   if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
   if (row.state === "scheduled" && row.not_before) return `not before ${nearTime(row.not_before, now)}, in ${duration(row.not_before - now)}`;
   if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${nearTime(row.next_try, now)}, in ${duration(row.next_try - now)}` : "next try now";
-  return "";
+  return row.stuck ?? "";
 }
 
 // --- by keyboard ---

@@ -73,10 +73,9 @@ export class Model extends EventTarget {
       case "progress":
         this.#progress(data);
         return;
-      // "gone" is also said of what was seen to go and not where; the server looks for it after it said so.
-      case "done": case "gone":
+      case "done":
         this.#remove(id);
-        this.#know(id, null, kind === "gone" ? AGAIN : 0);
+        this.#know(id, null, 0);
         break;
       case "requeued":
         this.#know(id, data.to, 0);
@@ -84,17 +83,19 @@ export class Model extends EventTarget {
         this.#dirty.add(id);
         break;
       case "arrived": case "started":
-        if (data.at > this.#known.get(id)?.since) this.#known.delete(id);
+        if (this.#known.get(id)?.to === null && data.at > this.#known.get(id).since) this.#known.delete(id);
         this.#dirty.add(id);
         break;
-      case "lost": case "scheduler-started":
+      // A pause is in the state of many.
+      case "lost": case "scheduler-started": case "pauses-changed":
         this.#askAll = true;
         break;
+      // "gone" is said, too, of a message whose arrival elsewhere is told of at once: the answer to the question tells.
       default:
         if (id !== undefined && kind !== "packet-taken" && kind !== "packet-left") this.#dirty.add(id);
     }
     this.#changed();
-    this.#soon(["arrived", "requeued", "started", "preempted", "done", "gone"].includes(kind) ? SOON : GAP);
+    this.#soon(["arrived", "requeued", "started", "preempted", "done", "gone", "pauses-changed"].includes(kind) ? SOON : GAP);
   }
 
   // An order of this page was carried out: what is known of it is shown, and the rest asked for, at once. The server hears
@@ -248,12 +249,17 @@ export class Model extends EventTarget {
     for (const id of ids) {
       const row = rows.get(id);
       if (row === null) continue;
-      // Not waiting any more; what came in between has told of itself.
-      if (row === undefined) { this.#remove(id); continue; }
+      if (row === undefined) {
+        // On its way to where this page has moved it, or not waiting any more.
+        if (this.#known.get(id)?.until > asked) this.#dirty.add(id);
+        else this.#remove(id);
+        continue;
+      }
       if (!this.messages.has(id)) this.total++;
       this.messages.set(id, row);
       this.edition++;
     }
+    if (this.#dirty.size > 0) this.#soon(GAP);
   }
 
   #askOnceMore(ids) {

@@ -1,4 +1,4 @@
-// Beside the messages: preemptions as they happen, workers, relays, what is paused.
+// Beside the messages: preemptions as they happen, workers, relays; and above everything what is paused.
 
 import { byId, el, text, attribute, shown, say } from "./dom.js";
 import { count, dateTime, duration, hourMinute, percent, precise, share, time } from "./format.js";
@@ -108,7 +108,7 @@ export function showWorkers(list, now, open) {
 const STATES = { closed: ["in use", "good"], open: ["out of use", "bad"], "half-open": ["being tried", "warn"] };
 let relaysShown = "";
 
-export function showRelays(relays, now) {
+export function showRelays(relays, now, pause) {
   const place = byId("relays");
   const key = JSON.stringify(relays) + (relays.some((r) => r.next_try) ? Math.floor(now) : "");
   if (key === relaysShown) return;
@@ -121,6 +121,7 @@ export function showRelays(relays, now) {
     if (relay.next_try) notes.push(relay.next_try > now ? `next try in ${duration(relay.next_try - now)}` : "next try now");
     return el("li", { class: "relay" },
       el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
+      el("button", { type: "button", class: "act", "aria-label": `Pause relay ${relay.relay}`, onclick: () => pause({ relay: relay.relay }) }, "Pause …"),
       el("p", { class: "muted" }, notes.join(" · ")),
       relay.why && relay.state !== "closed" ? el("p", { class: "why" }, relay.why) : null);
   }));
@@ -141,9 +142,8 @@ export function showPauses(pauses, resume) {
     const [, selector, name] = /^(relay|list|priority):(.*)$/s.exec(pause.what) ?? [];
     const what = selector ? `${selector} ${name}` : pause.what;
     const notes = [pause.by && `by ${pause.by}`, pause.since && `since ${dateTime(pause.since)}`, pause.until ? `until ${dateTime(pause.until)}` : "until it is resumed"];
-    return el("li", { class: "relay" }, el("span", { class: "pill warn" }, "paused"), el("b", {}, what),
-      el("p", { class: "muted" }, notes.filter(Boolean).join(" · ")),
-      pause.why ?? pause.reason ? el("p", { class: "why" }, pause.why ?? pause.reason) : null,
-      el("button", { type: "button", class: "quiet", onclick: () => resume(selector ? { [selector]: name } : {}, what) }, "Resume"));
+    return el("li", {}, el("b", {}, what), pause.why ? el("span", { class: "said" }, pause.why) : null,
+      el("span", { class: "muted" }, notes.filter(Boolean).join(" · ")),
+      el("button", { type: "button", class: "quiet", "aria-label": `Resume ${what}`, onclick: () => resume(selector ? { [selector]: name } : {}, pause) }, "Resume"));
   }));
 }
