@@ -33,7 +33,8 @@ pub struct Browser {
     client: Option<Client>,
     driver: Child,
     address: SocketAddr,
-    profile: TempDir,
+    /// For its profile and whatever else it writes.
+    place: TempDir,
     turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -48,8 +49,11 @@ impl Browser {
 
     /// Beside others. `more`: further members of chromium's options.
     pub fn sized(width: u32, height: u32, more: Value) -> Browser {
+        let place = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
+            // What chromium leaves when it is killed goes with the rest.
+            .env("TMPDIR", place.path())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -57,7 +61,6 @@ impl Browser {
             .spawn()
             .expect("chromedriver, of Debian's package chromium-driver");
         let address = listens_at(&mut driver);
-        let profile = tempfile::tempdir().unwrap();
         let arguments = [
             "--headless=new".to_owned(),
             // The tests run as root as well, in a machine of their own, and open nothing but the page.
@@ -75,13 +78,13 @@ impl Browser {
             "--disable-backgrounding-occluded-windows".into(),
             "--hide-scrollbars".into(),
             format!("--window-size={width},{height}"),
-            format!("--user-data-dir={}", profile.path().display()),
+            format!("--user-data-dir={}", place.path().join("profile").display()),
         ];
         let mut options = json!({ "args": arguments });
         options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut browser = Browser { runtime, client: None, driver, address, profile, turn: None };
+        let mut browser = Browser { runtime, client: None, driver, address, place, turn: None };
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(wanted.as_object().unwrap().clone());
         let client = browser.runtime.block_on(builder.connect(&format!("http://{address}")));
@@ -282,7 +285,7 @@ impl Drop for Browser {
         }
         let _ = self.driver.wait();
         // The turn is given on with nothing left of this one.
-        let _ = std::fs::remove_dir_all(self.profile.path());
+        let _ = std::fs::remove_dir_all(self.place.path());
         self.turn = None;
     }
 }

@@ -88,7 +88,7 @@ export function summary(queue, messages) {
   set("Time left", toSend > 0 && queue.rate > 0 ? duration(toSend / queue.rate) : "–", "at this rate");
   set("Deferred", compact(deferred), `in ${count(sum("deferred_messages"))} messages`, deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
-  set("Stuck", count(stuck), stuck > 0 ? "paused, or no relay" : "messages", stuck > 0 ? "warn" : "");
+  set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");
   set("Relays", `${queue.relays.length - down.length} / ${queue.relays.length}`, "in use", down.length === 0 ? "" : down.length === queue.relays.length ? "bad" : "warn");
 }

@@ -18,6 +18,7 @@ const model = new Model();
 const connection = { open: false, live: false, retryAt: null };
 // What is asked for again once a second while anything goes on is old when nothing came for that long.
 const OLD = 25000;
+const PATIENCE = 3000;
 
 // --- showing ---
 
@@ -51,9 +52,12 @@ function title(queue) {
   return `${isOld() ? "(old) " : ""}${n} queued – sympa-dist`;
 }
 
+let countedAt = performance.now();
 function trouble(queue) {
   const words = [];
-  if (queue.counted === false) words.push("Folders are still being read: figures may grow.");
+  // Of each message that comes there is nothing to be told for a moment.
+  countedAt = queue.counted === false ? countedAt : performance.now();
+  if (performance.now() - countedAt > PATIENCE) words.push("Folders are still being read: figures may grow.");
   const down = queue.relays.filter((relay) => relay.state === "open");
   const why = down.map((relay) => `${relay.relay}${relay.why ? `: ${relay.why}` : ""}`).join("; ");
   if (down.length > 0) words.push(down.length === queue.relays.length ? `No relay is in use, nothing is sent. ${why}` : `${plural(down.length, "relay")} of ${count(queue.relays.length)} out of use. ${why}`);

@@ -238,7 +238,10 @@ function explain(row, now, workers) {
   if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
-  if (row.state === "scheduled" && row.not_before) return `not before ${nearTime(row.not_before, now)}, in ${duration(row.not_before - now)}`;
+  if (row.state === "scheduled" && row.not_before) {
+    const at = nearTime(row.not_before, now);
+    return row.not_before - now < 43200 ? `not before ${at}, in ${duration(row.not_before - now)}` : `not before ${at}`;
+  }
   if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${nearTime(row.next_try, now)}, in ${duration(row.next_try - now)}` : "next try now";
   return row.stuck ?? "";
 }

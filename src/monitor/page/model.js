@@ -33,6 +33,8 @@ export class Model extends EventTarget {
   #dirty = new Set();
   #again = new Set();
   #askAll = false;
+  // Answers in a row that were given while folders were being read; the first question finds none read.
+  #uncounted = 2;
   #timer = null;
   #due = 0;
   #asking = false;
@@ -218,11 +220,11 @@ export class Model extends EventTarget {
     const queue = await api.queue();
     this.#ahead = queue.time - Date.now() / 1000;
     this.queue = queue;
-    // While folders are still being read, figures of many messages come that no event tells of.
-    if (queue.counted === false) {
-      this.#askAll = true;
-      this.#soon(GAP);
-    }
+    // While folders are still being read, figures of many messages come that no event tells of, the last ones with the answer
+    // that all are read. A single one that has just come is read by the next question.
+    if (this.#uncounted > 1) this.#askAll = true;
+    this.#uncounted = queue.counted === false ? this.#uncounted + 1 : 0;
+    if (this.#uncounted > 0) this.#soon(GAP);
   }
 
   async #askForAll() {

@@ -68,17 +68,19 @@ export function showPreemptions(now) {
 // --- workers ---
 
 const workers = new Map();
+// Numbers are a host's own.
+const key = (worker) => `${worker.host ?? ""} ${worker.worker}`;
 
 export function showWorkers(list, now, open) {
   const place = byId("workers");
   for (const worker of list) {
-    let row = workers.get(worker.worker);
+    let row = workers.get(key(worker));
     if (!row) {
       row = { name: el("button", { type: "button", class: "link" }), fill: el("span", { class: "seg active" }), note: el("span", { class: "muted" }), badge: badge("z") };
       row.name.addEventListener("click", () => row.message && open(row.message));
       row.bar = el("div", { class: "bar thin", "aria-hidden": "true" }, row.fill);
       row.node = el("li", { class: "worker" }, el("span", { class: "worker-n", title: "worker" }, String(worker.worker)), row.badge, row.name, row.note, row.bar);
-      workers.set(worker.worker, row);
+      workers.set(key(worker), row);
       place.append(row.node);
     }
     row.message = worker.message;
@@ -94,11 +96,11 @@ export function showWorkers(list, now, open) {
     text(row.note, worker.message ? `${percent(worker.done, worker.recipients)}${worker.since ? ` · ${duration(now - worker.since)}` : ""}` : "");
     row.fill.style.width = worker.message ? `${share(worker.done, worker.recipients) * 100}%` : "0";
   }
-  const there = new Set(list.map((worker) => worker.worker));
-  for (const [number, row] of workers) {
-    if (there.has(number)) continue;
+  const there = new Set(list.map(key));
+  for (const [which, row] of workers) {
+    if (there.has(which)) continue;
     row.node.remove();
-    workers.delete(number);
+    workers.delete(which);
   }
   text(byId("work-sum"), `${count(list.filter((worker) => worker.message).length)} of ${count(list.length)} busy`);
 }
@@ -120,8 +122,8 @@ export function showRelays(relays, now, pause) {
     if (relay.since && relay.state !== "closed") notes.push(`since ${hourMinute(relay.since)} (${duration(now - relay.since)})`);
     if (relay.next_try) notes.push(relay.next_try > now ? `next try in ${duration(relay.next_try - now)}` : "next try now");
     return el("li", { class: "relay" },
-      el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
-      el("button", { type: "button", class: "act", "aria-label": `Pause relay ${relay.relay}`, onclick: () => pause({ relay: relay.relay }) }, "Pause …"),
+      el("div", { class: "relay-head" }, el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
+        el("button", { type: "button", class: "act", "aria-label": `Pause relay ${relay.relay}`, onclick: () => pause({ relay: relay.relay }) }, "Pause …")),
       el("p", { class: "muted" }, notes.join(" · ")),
       relay.why && relay.state !== "closed" ? el("p", { class: "why" }, relay.why) : null);
   }));
