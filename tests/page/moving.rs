@@ -1,6 +1,6 @@
 //! What is done on the page is done in the spool.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::browser::{Browser, DOWN, ENTER};
 use super::house::{House, row};
@@ -55,6 +55,44 @@ fn a_message_is_requeued_by_the_mouse_by_choosing_by_dragging_to_the_dock_and_to
     browser.click(".toast:first-child button");
     house.wait_until_at("8", &second);
     shows(&browser, SECOND, "8");
+    assert_eq!(browser.console(), Vec::<Value>::new());
+}
+
+#[test]
+fn on_a_phone_a_finger_scrolls_on_a_message_and_moves_it_by_its_grip() {
+    let (house, browser, [first, second]) = house();
+    let metrics = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true });
+    browser.tell("Emulation.setDeviceMetricsOverride", metrics);
+    browser.tell("Emulation.setTouchEmulationEnabled", json!({ "enabled": true }));
+    let grip = format!("{} .grip", row(SECOND));
+    let into_view = "document.querySelector(arguments[0]).scrollIntoView({ block: 'center' })";
+    browser.script(into_view, grip.as_str());
+    let touch = |kind: &str, at: Option<(i64, i64)>| {
+        let points: Vec<Value> = at.into_iter().map(|(x, y)| json!({ "x": x, "y": y })).collect();
+        browser.tell("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points }));
+    };
+    let (x, y) = browser.middle(&grip);
+    touch("touchStart", Some((x, y)));
+    touch("touchMove", Some((x + 10, y + 10)));
+    touch("touchMove", Some((x + 30, y + 30)));
+    browser.wait_for("the dock", |browser| browser.count("#dock:not([hidden])") == 1);
+    let slot = "#dock [data-drop=\"1\"]";
+    touch("touchMove", Some(browser.middle(slot)));
+    browser.wait_for("it is over the priority", |browser| browser.count(&format!("{slot}.over")) == 1);
+    touch("touchEnd", None);
+    house.unlock(&browser);
+    house.wait_until_at("1", &second);
+    shows(&browser, SECOND, "1");
+
+    let name = format!("{} .list-name", row(FIRST));
+    browser.script(into_view, name.as_str());
+    let (x, y) = browser.middle(&name);
+    touch("touchStart", Some((x, y)));
+    touch("touchMove", Some((x, y - 20)));
+    touch("touchMove", Some((x, y - 60)));
+    assert_eq!(browser.count("#dock:not([hidden])"), 0);
+    touch("touchEnd", None);
+    assert_eq!(house.spool.waiting(), [format!("1/{second}"), format!("5/{first}")]);
     assert_eq!(browser.console(), Vec::<Value>::new());
 }
 
@@ -119,7 +157,7 @@ fn a_wrong_token_moves_nothing_and_is_asked_for_again() {
     // It is in this tab, and nowhere else.
     let kept = browser
         .script("return [sessionStorage.getItem('token'), JSON.stringify(localStorage), document.cookie]", Value::Null);
-    assert_eq!(kept, serde_json::json!([super::house::TOKEN, "{}", ""]));
+    assert_eq!(kept, json!([super::house::TOKEN, "{}", ""]));
     // The browser logs the refusal by itself, and nothing else.
     let console = browser.console();
     assert!(console.len() == 1 && console[0]["source"] == "network", "{console:?}");

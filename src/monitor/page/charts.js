@@ -70,7 +70,7 @@ function options(chart, width) {
     ],
     series: [{}, ...chart.lines.map((one) => ({
       stroke: colour(one.ink), width: 1.5, points: { show: false },
-      fill: chart.lines.length === 1 ? colour(`${one.ink}-soft`) : undefined,
+      fill: chart.key === "queued" ? undefined : colour(`${one.ink}-soft`),
     }))],
     hooks: { setCursor: [(plot) => legend(chart, plot.cursor.idx)] },
   };

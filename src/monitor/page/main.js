@@ -59,9 +59,11 @@ function trouble(queue) {
   countedAt = queue.counted === false ? countedAt : performance.now();
   if (performance.now() - countedAt > PATIENCE) words.push("Folders are still being read: figures may grow.");
   const down = queue.relays.filter((relay) => relay.state === "open");
-  const why = down.map((relay) => `${relay.relay}${relay.why ? `: ${relay.why}` : ""}`).join("; ");
+  // Most reasons name their relay.
+  const why = down.map(({ relay, why }) => (!why ? relay : why.includes(relay) ? why : `${relay}: ${why}`)).join("; ");
   if (down.length > 0) words.push(down.length === queue.relays.length ? `No relay is in use, nothing is sent. ${why}` : `${plural(down.length, "relay")} of ${count(queue.relays.length)} out of use. ${why}`);
   else if (queue.ready === false) words.push("The scheduler is not ready: see its log.");
+  attribute(byId("trouble"), "data-state", down.length > 0 && down.length === queue.relays.length ? "bad" : null);
   shown(byId("trouble"), words.length > 0);
   text(byId("trouble"), words.join(" "));
 }
