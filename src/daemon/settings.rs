@@ -28,6 +28,7 @@ pub struct Settings {
     pub relays: Vec<RelaySettings>,
     pub lists: Lists,
     pub http: HttpSettings,
+    pub metrics: MetricsSettings,
     pub log: LogSettings,
 }
 
@@ -116,7 +117,20 @@ pub struct HttpSettings {
     pub insecure: bool,
     /// Further names under which a browser may ask.
     pub hosts: Vec<String>,
+    /// A certificate and what leads to its authority, and its key, in PEM: both, or none. With them all is in TLS.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 }
+
+/// What Prometheus is told beside what it always is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MetricsSettings {
+    /// So many lists have figures of their own, those with the most recipients waiting; the others are one.
+    pub lists: usize,
+}
+
+/// Each is a few series more in somebody's database.
+pub const MAX_LISTS: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -169,7 +183,10 @@ impl Default for Settings {
                 token_file: None,
                 insecure: false,
                 hosts: Vec::new(),
+                tls_certificate: None,
+                tls_key: None,
             },
+            metrics: MetricsSettings { lists: 0 },
             log: LogSettings { format: None, level: "info".into() },
         }
     }

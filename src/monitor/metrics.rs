@@ -1,7 +1,7 @@
 //! The scheduler's figures in the OpenMetrics text format, for Prometheus.
 //!
-//! Base units, `_total` on counters, and no label whose values a list or a message could add to. A scrape reads the view
-//! and the tally: no directory, no file, and no lock that a worker waits for.
+//! Base units, `_total` on counters, and no label whose values a list or a message could add to, but for so many lists as
+//! `metrics.lists` names. A scrape reads the view and the tally: no directory, no file, and no lock that a worker waits for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::row::LevelRow;
+use super::row::{LevelRow, ListRow};
 use super::view::View;
 use crate::daemon::clock;
 use crate::mail::Level;
@@ -27,8 +27,8 @@ type Count<L> = (&'static str, fn(&L) -> u64);
 pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The same in the older format, which names a counter with its `_total` in the comments, too, and has no end mark.
-pub fn plain_text(view: &Arc<View>) -> Result<String, fmt::Error> {
-    let text = text(view)?;
+pub fn plain_text(view: &Arc<View>, lists: usize) -> Result<String, fmt::Error> {
+    let text = text(view, lists)?;
     let counters: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let mut plain = String::with_capacity(text.len());
@@ -45,17 +45,20 @@ pub fn plain_text(view: &Arc<View>) -> Result<String, fmt::Error> {
     Ok(plain)
 }
 
-/// All of them, as text.
-pub fn text(view: &Arc<View>) -> Result<String, fmt::Error> {
+/// All of them, as text; so many lists by name.
+pub fn text(view: &Arc<View>, lists: usize) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(view.clone())));
+    registry.register_collector(Box::new(Scrape { view: view.clone(), lists }));
     let mut text = String::with_capacity(32 * 1024);
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Scrape(Arc<View>);
+struct Scrape {
+    view: Arc<View>,
+    lists: usize,
+}
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,6 +69,7 @@ impl fmt::Debug for View {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.queue(&mut encoder)?;
+        self.lists(&mut encoder)?;
         self.work(&mut encoder)?;
         self.relays(&mut encoder)
     }
@@ -86,7 +90,7 @@ impl Scrape {
             ("deferred", |level| level.deferred),
             ("failed", |level| level.failed),
         ];
-        let levels = self.0.summary().levels;
+        let levels = self.view.summary().levels;
         for (name, help, counts) in [
             ("sympa_dist_queue_messages", "Messages in the spool", MESSAGES),
             ("sympa_dist_queue_recipients", "Recipients of messages in the spool who have not got them", RECIPIENTS),
@@ -110,9 +114,38 @@ impl Scrape {
         Ok(())
     }
 
+    /// What waits, by list, where somebody asked for that.
+    fn lists(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        const RECIPIENTS: &[Count<ListRow>] = &[
+            ("left", |list| list.recipients_left),
+            ("deferred", |list| list.deferred),
+            ("failed", |list| list.failed),
+        ];
+        if self.lists == 0 {
+            return Ok(());
+        }
+        let lists = self.view.lists(self.lists);
+        let help = "Messages in the spool, by list: those with the most recipients left, and all others";
+        let name = "sympa_dist_list_queue_messages";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for list in &lists {
+            gauge(family.encode_family(&[("list", list.list.as_str())])?, list.messages as f64)?;
+        }
+        let help = "Recipients of messages in the spool who have not got them, by list";
+        let name = "sympa_dist_list_queue_recipients";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for list in &lists {
+            for (state, count) in RECIPIENTS {
+                let labels = [("list", list.list.as_str()), ("state", state)];
+                gauge(family.encode_family(&labels)?, count(list) as f64)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What was done.
     fn work(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let tally = &self.0.live.tally;
+        let tally = &self.view.live.tally;
         let levels = || Level::all().map(|level| (level.to_string(), &tally.levels[level.index()]));
         let help = "Recipients by what became of them; deferred ones are counted each time";
         let mut family = encoder.encode_descriptor("sympa_dist_recipients", help, None, MetricType::Counter)?;
@@ -172,7 +205,7 @@ impl Scrape {
 
     fn relays(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // The configuration bounds their number.
-        let relays = self.0.live.relays();
+        let relays = self.view.live.relays();
         let help = "Connections to relays";
         let mut family = encoder.encode_descriptor("sympa_dist_smtp_connections", help, None, MetricType::Gauge)?;
         for relay in &relays {
@@ -184,10 +217,10 @@ impl Scrape {
             let up = f64::from(u8::from(relay.relay.state == "closed"));
             gauge(family.encode_family(&[("relay", relay.relay.relay.as_str())])?, up)?;
         }
-        let workers = self.0.live.workers() as f64;
+        let workers = self.view.live.workers() as f64;
         gauge(encoder.encode_descriptor("sympa_dist_workers", "Threads that send", None, MetricType::Gauge)?, workers)?;
         let help = "Whether mail could be sent now";
-        let ready = f64::from(u8::from(self.0.live.readiness().is_ready()));
+        let ready = f64::from(u8::from(self.view.live.readiness().is_ready()));
         gauge(encoder.encode_descriptor("sympa_dist_ready", help, None, MetricType::Gauge)?, ready)?;
         let help = "This program";
         let mut family = encoder.encode_descriptor("sympa_dist_build_info", help, None, MetricType::Gauge)?;

@@ -63,6 +63,19 @@ pub struct LevelRow {
     pub time_left: Option<f64>,
 }
 
+/// A list's messages, in sums; all lists without a row of their own are [`OTHER_LISTS`].
+#[derive(Clone, Default, Debug, PartialEq)]
+pub struct ListRow {
+    pub list: String,
+    pub messages: u64,
+    pub recipients_left: u64,
+    pub deferred: u64,
+    pub failed: u64,
+}
+
+/// No list's address: it has no `@`.
+pub const OTHER_LISTS: &str = "other";
+
 /// A message's recipients, by what became of them.
 pub(super) struct MessageTally {
     pub state: &'static str,
@@ -110,6 +123,46 @@ impl LevelRow {
     }
 }
 
+impl ListRow {
+    pub(super) fn add(&mut self, message: &MessageTally) {
+        self.messages += 1;
+        self.recipients_left += message.left;
+        self.deferred += message.deferred;
+        self.failed += message.failed;
+    }
+
+    /// The `most` with the most recipients left by themselves, and what all others have together.
+    pub(super) fn leading(mut lists: Vec<ListRow>, most: usize) -> Vec<ListRow> {
+        lists.sort_by(|a, b| (b.recipients_left, b.messages, &a.list).cmp(&(a.recipients_left, a.messages, &b.list)));
+        let mut others = ListRow { list: OTHER_LISTS.into(), ..ListRow::default() };
+        for list in lists.drain(most.min(lists.len())..) {
+            others.messages += list.messages;
+            others.recipients_left += list.recipients_left;
+            others.deferred += list.deferred;
+            others.failed += list.failed;
+        }
+        lists.push(others);
+        lists
+    }
+}
+
 pub(super) fn time_left(left: u64, rate: f64) -> Option<f64> {
     (rate > 0.0 && left > 0).then(|| left as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_with_most_to_send_are_named_and_nothing_of_the_others_is_lost() {
+        let list =
+            |n: u64| ListRow { list: format!("l{n}@d"), messages: 1, recipients_left: n, deferred: 2, failed: 3 };
+        let rows = ListRow::leading((1..=5).map(list).collect(), 2);
+        let names: Vec<&str> = rows.iter().map(|row| row.list.as_str()).collect();
+        assert_eq!(names, ["l5@d", "l4@d", OTHER_LISTS]);
+        let others = ListRow { list: "other".into(), messages: 3, recipients_left: 6, deferred: 6, failed: 9 };
+        assert_eq!(rows[2], others);
+        assert_eq!(ListRow::leading(vec![list(1)], 5).len(), 2, "those that are there, and the others, always");
+    }
 }

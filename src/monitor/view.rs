@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tracing::{debug, warn};
 
 use crate::daemon::clock;
@@ -28,7 +28,7 @@ use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
 use super::history::{History, Minute, Rate};
-use super::row::{LevelRow, MessageTally, PacketRow, Row, time_left};
+use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row, time_left};
 
 /// See the module.
 pub struct View {
@@ -37,6 +37,7 @@ pub struct View {
     model: Mutex<Model>,
     /// For those who listen over the network: who is slow loses some, and is told.
     outgoing: broadcast::Sender<Arc<Event>>,
+    reloads: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -99,7 +100,7 @@ type Listed = (HashMap<MessageId, (Priority, MessageName)>, Vec<Paused>);
 /// Events that may wait for the view's thread; beyond that it looks at the spool.
 const ROOM: usize = 16 * 1024;
 /// Events that may wait for a listener.
-const OUTGOING: usize = 1024;
+const OUTGOING: usize = 4096;
 const TICK: Duration = Duration::from_secs(1);
 
 impl View {
@@ -107,7 +108,8 @@ impl View {
     pub fn start(live: Arc<Live>, spool: &Path) -> std::io::Result<Arc<View>> {
         let subscription = live.events.subscribe(ROOM);
         let (outgoing, _) = broadcast::channel(OUTGOING);
-        let view = Arc::new(View { live, spool: spool.to_owned(), model: Mutex::default(), outgoing });
+        let (model, reloads) = (Mutex::default(), watch::Sender::default());
+        let view = Arc::new(View { live, spool: spool.to_owned(), model, outgoing, reloads });
         let follower = view.clone();
         std::thread::Builder::new().name("view".into()).spawn(move || follower.follow(&subscription))?;
         Ok(view)
@@ -116,6 +118,11 @@ impl View {
     /// What happens from now on.
     pub fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
         self.outgoing.subscribe()
+    }
+
+    /// Changes with each configuration that came into force from now on.
+    pub fn reloads(&self) -> watch::Receiver<()> {
+        self.reloads.subscribe()
     }
 
     pub fn spool(&self) -> &Path {
@@ -139,6 +146,9 @@ impl View {
                 Ok(event) => {
                     use Happening as H;
                     let compare = matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged);
+                    if event.what == H::Reloaded {
+                        self.reloads.send_replace(());
+                    }
                     self.model.lock().apply(&event.what, &mut unread);
                     // Nobody may be listening.
                     let _ = self.outgoing.send(event);
@@ -255,6 +265,18 @@ impl View {
             history: model.history.minutes(),
             pauses: model.pauses.clone(),
         }
+    }
+
+    /// The `most` lists with the most to send, and all others as one.
+    pub fn lists(&self, most: usize) -> Vec<ListRow> {
+        let around = self.surroundings();
+        let model = self.model.lock();
+        let mut lists: HashMap<&str, ListRow> = HashMap::new();
+        for known in model.messages.values() {
+            lists.entry(known.name.id.list()).or_default().add(&known.tally(&around));
+        }
+        let named = |(list, row): (&str, ListRow)| ListRow { list: list.to_owned(), ..row };
+        ListRow::leading(lists.into_iter().map(named).collect(), most)
     }
 
     /// The messages that `is_wanted`, in no order.

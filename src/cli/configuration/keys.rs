@@ -5,13 +5,13 @@
 
 use std::fmt::Display;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::daemon::settings::{LogFormat, MAX_EXPRESS, OnUncertain, Settings};
+use crate::daemon::settings::{LogFormat, MAX_EXPRESS, MAX_LISTS, OnUncertain, Settings};
 use crate::mail::Priority;
 use crate::schedule::Slowdown;
 use crate::spool::progress::Sync;
@@ -274,13 +274,26 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "http.token_file",
         set: |settings, text| {
-            let file = one(text, "a file")?;
-            settings.http.token_file = (!file.is_empty()).then(|| PathBuf::from(file));
+            settings.http.token_file = file(text)?;
             Ok(())
         },
-        show: |settings| {
-            quoted(settings.http.token_file.as_deref().map_or(String::new(), |file| file.display().to_string()))
+        show: |settings| shown_file(settings.http.token_file.as_deref()),
+    },
+    Key {
+        name: "http.tls_certificate",
+        set: |settings, text| {
+            settings.http.tls_certificate = file(text)?;
+            Ok(())
         },
+        show: |settings| shown_file(settings.http.tls_certificate.as_deref()),
+    },
+    Key {
+        name: "http.tls_key",
+        set: |settings, text| {
+            settings.http.tls_key = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.http.tls_key.as_deref()),
     },
     Key {
         name: "http.insecure",
@@ -309,6 +322,19 @@ pub const KEYS: &[Key] = &[
             let hosts: Vec<String> = settings.http.hosts.iter().map(quoted).collect();
             format!("[{}]", hosts.join(", "))
         },
+    },
+    Key {
+        name: "metrics.lists",
+        set: |settings, text| {
+            let expected = format!("a number from 0 (no list is named) to {MAX_LISTS}");
+            let lists: usize = parsed(text, &expected)?;
+            if lists > MAX_LISTS {
+                return Err(format!("expected {expected}"));
+            }
+            settings.metrics.lists = lists;
+            Ok(())
+        },
+        show: |settings| settings.metrics.lists.to_string(),
     },
     Key {
         name: "log.format",
@@ -362,6 +388,16 @@ pub(super) fn one<'t>(text: &'t Text, expected: &str) -> Result<&'t str, String>
 
 pub(super) fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, String> {
     one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
+}
+
+/// A file, or `""` for none.
+fn file(text: &Text) -> Result<Option<PathBuf>, String> {
+    let file = one(text, "a file")?;
+    Ok((!file.is_empty()).then(|| PathBuf::from(file)))
+}
+
+fn shown_file(file: Option<&Path>) -> String {
+    quoted(file.map_or(String::new(), |file| file.display().to_string()))
 }
 
 const SIZE: &str = "a size, such as 500MiB or 2GiB, or a number of octets";

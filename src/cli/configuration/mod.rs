@@ -133,6 +133,14 @@ impl Loader {
         if self.wrong.is_empty() {
             self.resolve_relays();
         }
+        let http = &self.settings.http;
+        match [("http.tls_certificate", &http.tls_certificate), ("http.tls_key", &http.tls_key)] {
+            [(there, Some(_)), (missing, None)] | [(missing, None), (there, Some(_))] => {
+                let source = self.sources.get(there).unwrap_or(&Source::Default);
+                self.wrong.push(format!("{source}: {there}: expected {missing} beside it"));
+            }
+            _ => {}
+        }
         if !self.wrong.is_empty() {
             return Err(BadConfig(self.wrong));
         }

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::App;
-use super::guard::Problem;
+use super::guard::{Named, Problem};
+use super::routes::Routes;
 use crate::daemon::{clock, late};
-use crate::deliver::{RelaySettings, RelayUrl};
+use crate::deliver::RelayUrl;
 use crate::mail::message_id::check_list;
 use crate::mail::{Level, MessageId, Priority};
 use crate::spool::Spool;
@@ -25,15 +26,19 @@ use crate::spool::pause::{self, Pause};
 
 /// In notes, where a command leaves a person's login.
 const BY: &str = "http";
+/// Characters: more is a text of its own.
+const LONGEST_REASON: usize = 4000;
+/// As the command's `--for`: 100 years.
+const LONGEST_PAUSE: u64 = 36_525 * 86_400;
 
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/v1/messages/{id}/requeue", post(requeue))
-        .route("/api/v1/messages/{id}/hold", post(hold))
-        .route("/api/v1/messages/{id}/release", post(release))
-        .route("/api/v1/messages/{id}/cancel", post(cancel))
-        .route("/api/v1/pause", post(pause))
-        .route("/api/v1/resume", post(resume))
+pub fn add_to(routes: Routes) -> Routes {
+    routes
+        .act("/api/v1/messages/{id}/requeue", requeue)
+        .act("/api/v1/messages/{id}/hold", hold)
+        .act("/api/v1/messages/{id}/release", release)
+        .act("/api/v1/messages/{id}/cancel", cancel)
+        .act("/api/v1/pause", pause)
+        .act("/api/v1/resume", resume)
 }
 
 type Answer = Result<Response, Problem>;
@@ -42,22 +47,56 @@ fn bad(why: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, why)
 }
 
-/// A body is a JSON object, or nothing where nothing is needed.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))
+/// A body: a JSON object, or nothing where nothing is needed.
+struct Order<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Order<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Order<T>, Problem> {
+        let is_json = is_json(request.headers());
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+        if !is_json && !body.is_empty() {
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected Content-Type: application/json"));
+        }
+        let body = if body.is_empty() { b"{}" } else { &*body };
+        // A list of values would do for serde.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(bad("the body: expected an object"));
+        }
+        serde_json::from_slice(body).map(Order).map_err(|error| bad(format!("the body: {error}")))
+    }
 }
 
-fn message_id(text: &str) -> Result<MessageId, Problem> {
-    text.parse().map_err(|_| not_found())
+/// What says nothing is taken at its word.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// What is left out is none; `null` is a mistake.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// `60.0` is a whole number, too: some languages know no others.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let rounded =
+        || number.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0).map(|number| number as u64);
+    let whole = number.as_u64().or_else(rounded);
+    whole.map(Some).ok_or_else(|| D::Error::custom(format!("expected a whole number, not {number}")))
 }
 
 fn priority(text: &str) -> Result<Priority, Problem> {
     text.parse().map_err(|error: crate::mail::priority::BadPriority| bad(error.to_string()))
 }
 
-fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no such message is waiting: distributed, cancelled, or never there")
+fn checked(reason: String) -> Result<String, Problem> {
+    let is_said = reason.chars().any(|c| c > ' ') && reason.chars().count() <= LONGEST_REASON;
+    if is_said { Ok(reason) } else { Err(bad(format!("reason: expected 1 to {LONGEST_REASON} characters"))) }
 }
 
 /// Does it on a thread that may wait for the disk.
@@ -82,7 +121,7 @@ fn moved(moved: Moved) -> Answer {
             Ok(Json(json!({"result": "moved", "from": from.to_string(), "to": to.to_string()})).into_response())
         }
         Moved::AlreadyThere(at) => Ok(Json(json!({"result": "already-there", "at": at.to_string()})).into_response()),
-        Moved::NotFound => Err(not_found()),
+        Moved::NotFound => Err(Problem::no_such_message()),
     }
 }
 
@@ -92,9 +131,8 @@ struct To {
     priority: String,
 }
 
-async fn requeue(State(served): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Answer {
-    let (id, To { priority: to }) = (message_id(&id)?, read(&body)?);
-    let to = priority(&to)?;
+async fn requeue(State(served): State<App>, Named(id): Named<MessageId>, Order(to): Order<To>) -> Answer {
+    let to = priority(&to.priority)?;
     moved(on_spool(served, move |spool, _| moves::requeue(spool, &id, to)).await?)
 }
 
@@ -104,20 +142,20 @@ struct Reason {
     reason: String,
 }
 
-async fn hold(State(served): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Answer {
-    let (id, Reason { reason }) = (message_id(&id)?, read(&body)?);
-    moved(on_spool(served, move |spool, _| moves::hold(spool, &id, clock::epoch(), BY, &reason)).await?)
+async fn hold(State(served): State<App>, Named(id): Named<MessageId>, Order(why): Order<Reason>) -> Answer {
+    let why = checked(why.reason)?;
+    moved(on_spool(served, move |spool, _| moves::hold(spool, &id, clock::epoch(), BY, &why)).await?)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Back {
+    #[serde(default, deserialize_with = "there")]
     priority: Option<String>,
 }
 
-async fn release(State(served): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Answer {
-    let (id, Back { priority: to }) = (message_id(&id)?, read(&body)?);
-    let to = to.as_deref().map(priority).transpose()?;
+async fn release(State(served): State<App>, Named(id): Named<MessageId>, Order(to): Order<Back>) -> Answer {
+    let to = to.priority.as_deref().map(priority).transpose()?;
     if to == Some(Priority::Held) {
         return Err(bad("priority: z would hold, not release"));
     }
@@ -127,64 +165,75 @@ async fn release(State(served): State<App>, Path(id): Path<String>, body: axum::
     moved(on_spool(served, act).await?)
 }
 
-async fn cancel(State(served): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Answer {
-    let (id, Reason { reason }) = (message_id(&id)?, read(&body)?);
-    let act = move |spool: &Spool, _: &App| moves::cancel(spool, &id, clock::epoch(), BY, &reason, Rest::Keep);
+async fn cancel(State(served): State<App>, Named(id): Named<MessageId>, Order(why): Order<Reason>) -> Answer {
+    let why = checked(why.reason)?;
+    let act = move |spool: &Spool, _: &App| moves::cancel(spool, &id, clock::epoch(), BY, &why, Rest::Keep);
     match on_spool(served, act).await? {
         Some(from) => {
             Ok(Json(json!({"result": "cancelled", "from": from.to_string(), "rest": "bad/"})).into_response())
         }
-        None => Err(not_found()),
+        None => Err(Problem::no_such_message()),
     }
 }
 
-/// What to pause or resume: one of them, or everything.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Which {
+struct ToPause {
+    #[serde(default, deserialize_with = "there")]
     relay: Option<String>,
+    #[serde(default, deserialize_with = "there")]
     list: Option<String>,
+    #[serde(default, deserialize_with = "there")]
     priority: Option<String>,
     /// Seconds.
+    #[serde(default, deserialize_with = "whole")]
     r#for: Option<u64>,
-    reason: Option<String>,
+    reason: String,
 }
 
-impl Which {
-    fn name(&self, relays: &[RelaySettings]) -> Result<PauseName, Problem> {
-        let Which { relay, list, priority: level, .. } = self;
-        let name = match (relay, list, level) {
-            (None, None, None) => Ok(PauseName::Everything),
-            (Some(relay), None, None) => {
-                let known = relays.iter().find(|known| known.is_called(relay)).map(|known| known.url.clone());
-                let url = known.map_or_else(|| relay.parse(), Ok);
-                url.map(|url: RelayUrl| PauseName::Relay(url.to_string())).map_err(|error| bad(error.to_string()))
-            }
-            (None, Some(list), None) => match check_list(list) {
-                Ok(()) => Ok(PauseName::List(list.clone())),
-                Err(why) => Err(bad(format!("list: {why}"))),
-            },
-            (None, None, Some(level)) => {
-                let level: Option<Level> = priority(level)?.level();
-                level.map(PauseName::Level).ok_or_else(|| bad("priority: nothing is ever sent from z"))
-            }
-            _ => Err(bad("expected one of relay, list and priority, or none for everything")),
-        }?;
-        if name.fits() { Ok(name) } else { Err(bad("its name is too long for a file's")) }
-    }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToResume {
+    #[serde(default, deserialize_with = "there")]
+    relay: Option<String>,
+    #[serde(default, deserialize_with = "there")]
+    list: Option<String>,
+    #[serde(default, deserialize_with = "there")]
+    priority: Option<String>,
 }
 
-async fn pause(State(served): State<App>, body: axum::body::Bytes) -> Answer {
-    let which: Which = read(&body)?;
-    let name = which.name(&served.settings.relays)?;
-    let Some(why) = which.reason.filter(|reason| !reason.trim().is_empty()) else {
-        return Err(bad("reason: expected"));
+/// What to pause or resume: one of relay, list and priority, or everything.
+fn name(served: &App, which: ToResume) -> Result<PauseName, Problem> {
+    let name = match which {
+        ToResume { relay: None, list: None, priority: None } => PauseName::Everything,
+        ToResume { relay: Some(relay), list: None, priority: None } => {
+            let known = served.settings.relays.iter().find(|known| known.is_called(&relay));
+            let url: Option<RelayUrl> = known.map(|known| known.url.clone()).or_else(|| relay.parse().ok());
+            let url = url.map(|url| PauseName::Relay(url.to_string())).filter(PauseName::fits);
+            url.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "relay: neither a relay's name nor a URL"))?
+        }
+        ToResume { relay: None, list: Some(list), priority: None } => match check_list(&list) {
+            Ok(()) => PauseName::List(list),
+            Err(why) => return Err(bad(format!("list: {why}"))),
+        },
+        ToResume { relay: None, list: None, priority: Some(level) } => {
+            let level: Option<Level> = priority(&level)?.level();
+            PauseName::Level(level.ok_or_else(|| bad("priority: nothing is ever sent from z"))?)
+        }
+        _ => return Err(bad("expected one of relay, list and priority, or none for everything")),
     };
-    if which.r#for == Some(0) {
-        return Err(bad("for: expected at least a second"));
+    if name.fits() { Ok(name) } else { Err(bad("its name is too long for a file's")) }
+}
+
+async fn pause(State(served): State<App>, Order(order): Order<ToPause>) -> Answer {
+    let ToPause { relay, list, priority, r#for, reason } = order;
+    let name = name(&served, ToResume { relay, list, priority })?;
+    let why = checked(reason)?;
+    if r#for.is_some_and(|time| !(1..=LONGEST_PAUSE).contains(&time)) {
+        return Err(bad(format!("for: expected a number of seconds from 1 to {LONGEST_PAUSE}")));
     }
     let now = clock::now();
-    let until = which.r#for.map(|time| now.plus(Duration::from_secs(time)).epoch().0);
+    let until = r#for.map(|time| now.plus(Duration::from_secs(time)).epoch().0);
     let told = name.to_string();
     let act = move |spool: &Spool, _: &App| {
         pause::pause(spool, &name, &Pause { since: now.epoch().0, by: BY.into(), why, until })
@@ -193,9 +242,8 @@ async fn pause(State(served): State<App>, body: axum::body::Bytes) -> Answer {
     Ok(Json(json!({"result": "paused", "what": told, "until": until})).into_response())
 }
 
-async fn resume(State(served): State<App>, body: axum::body::Bytes) -> Answer {
-    let which: Which = read(&body)?;
-    let name = which.name(&served.settings.relays)?;
+async fn resume(State(served): State<App>, Order(which): Order<ToResume>) -> Answer {
+    let name = name(&served, which)?;
     let told = name.to_string();
     match on_spool(served, move |spool, _| pause::resume(spool, &name)).await? {
         true => Ok(Json(json!({"result": "resumed", "what": told})).into_response()),

@@ -2,47 +2,41 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::convert::Infallible;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::Json;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
 
-use super::guard::problem;
-use super::{App, Endless};
+use super::guard::{Named, Problem, problem};
+use super::routes::Routes;
+use super::{App, stream};
 use crate::daemon::clock;
-use crate::mail::{MessageId, Moment};
+use crate::mail::{MessageId, Moment, Priority};
 use crate::monitor::metrics;
 use crate::monitor::row::Row;
 use crate::monitor::view::View;
 use crate::spool::layout::FileName;
 use crate::spool::running;
 
-const OPENAPI: &str = include_str!("openapi.json");
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
 /// Messages in one answer.
 const MOST: usize = 10_000;
 const USUAL: usize = 1000;
-const PROGRESS: Duration = Duration::from_secs(1);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const STATES: [&str; 5] = ["active", "waiting", "scheduled", "deferred", "held"];
 
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(scrape))
-        .route("/api/v1/queue", get(queue))
-        .route("/api/v1/messages", get(messages))
-        .route("/api/v1/messages/{id}", get(message))
-        .route("/api/v1/events", get(events))
-        .route("/api/v1/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) }))
+pub fn add_to(routes: Routes) -> Routes {
+    routes
+        .get("/healthz", || async { "ok\n" })
+        .get("/readyz", ready)
+        .get("/metrics", scrape)
+        .get("/api/v1/queue", queue)
+        .get("/api/v1/messages", messages)
+        .get("/api/v1/messages/{id}", message)
+        .get("/api/v1/events", events)
+        .get("/api/v1/openapi.json", || async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) })
 }
 
 async fn ready(State(served): State<App>) -> Response {
@@ -57,8 +51,8 @@ async fn ready(State(served): State<App>) -> Response {
 async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (kind, text) = match accepts.contains("application/openmetrics-text") {
-        true => (metrics::CONTENT_TYPE, metrics::text(&served.view)),
-        false => (metrics::PLAIN_CONTENT_TYPE, metrics::plain_text(&served.view)),
+        true => (metrics::CONTENT_TYPE, metrics::text(&served.view, served.settings.metrics.lists)),
+        false => (metrics::PLAIN_CONTENT_TYPE, metrics::plain_text(&served.view, served.settings.metrics.lists)),
     };
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -66,11 +60,11 @@ async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
-fn seconds(at: Moment) -> f64 {
+pub(super) fn seconds(at: Moment) -> f64 {
     at.0 as f64 / 1e6
 }
 
-fn workers(view: &View) -> Vec<Value> {
+pub(super) fn workers(view: &View) -> Vec<Value> {
     let working = view.live.working();
     let idle = |worker| json!({"worker": worker, "message": null, "packet": null, "priority": null, "recipients": 0, "done": 0, "since": null});
     let most = view.live.workers().max(working.iter().map(|at| at.worker + 1).max().unwrap_or(0));
@@ -133,7 +127,7 @@ struct Wanted {
     sort: Sort,
     limit: Option<usize>,
     #[serde(default)]
-    offset: usize,
+    offset: u32,
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
@@ -149,18 +143,35 @@ enum Sort {
     Age,
 }
 
+impl Wanted {
+    /// How many, if all of it makes sense.
+    fn limit(&self) -> Result<usize, Problem> {
+        let bad = |why: String| Err(Problem::new(StatusCode::BAD_REQUEST, why));
+        if let Some(Err(error)) = self.priority.as_deref().map(str::parse::<Priority>) {
+            return bad(format!("priority: {error}"));
+        }
+        if self.state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
+            return bad(format!("state: expected one of {}", STATES.join(", ")));
+        }
+        match self.limit.unwrap_or(USUAL) {
+            limit @ 1..=MOST => Ok(limit),
+            _ => bad(format!("limit: expected a number from 1 to {MOST}")),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Found {
+    total: usize,
+    messages: Vec<Row>,
+}
+
 async fn messages(
     State(served): State<App>,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, error.body_text()),
-    };
-    let limit = wanted.limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return problem(StatusCode::BAD_REQUEST, format!("limit: expected a number from 1 to {MOST}"));
-    }
+) -> Result<Json<Found>, Problem> {
+    let Query(wanted) = wanted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = wanted.limit()?;
     let q = wanted.q.as_deref().map(str::to_lowercase);
     let is_wanted = |row: &Row| {
         wanted.priority.as_ref().is_none_or(|priority| *priority == row.priority)
@@ -186,76 +197,17 @@ async fn messages(
         Sort::RecipientsLeft => rows.sort_by_key(|row| Reverse(row.recipients_left)),
     }
     let total = rows.len();
-    let rows: Vec<Row> = rows.into_iter().skip(wanted.offset).take(limit).collect();
-    Json(json!({"total": total, "messages": rows})).into_response()
+    let messages = rows.into_iter().skip(wanted.offset as usize).take(limit).collect();
+    Ok(Json(Found { total, messages }))
 }
 
-async fn message(State(served): State<App>, Path(id): Path<String>) -> Response {
-    let found = id.parse::<MessageId>().ok().and_then(|id| served.view.row(&id));
-    let Some((row, packets)) = found else {
-        return problem(StatusCode::NOT_FOUND, "no such message is waiting: distributed, cancelled, or never there");
-    };
+async fn message(State(served): State<App>, Named(id): Named<MessageId>) -> Result<Json<Value>, Problem> {
+    let (row, packets) = served.view.row(&id).ok_or_else(Problem::no_such_message)?;
     let mut body = serde_json::to_value(row).expect("strings and numbers are always JSON");
     body["packets"] = json!(packets);
-    Json(body).into_response()
+    Ok(Json(body))
 }
 
-/// What happens, and once a second, while anybody works, how far it is.
-async fn events(State(served): State<App>, Extension(endless): Extension<Endless>) -> Response {
-    if served.streams.available_permits() == 0 {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "too many listen already");
-    }
-    endless.0.store(true, Ordering::Relaxed);
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<sse::Event, Infallible>>(16);
-    tokio::spawn(async move {
-        let Ok(_place) = served.streams.try_acquire() else { return };
-        let mut happening = served.view.listen();
-        let mut id = 0u64;
-        let hello = sse::Event::default().event("hello").data(json!({"time": seconds(clock::now())}).to_string());
-        if sender.send(Ok(hello)).await.is_err() {
-            return;
-        }
-        let mut progress = false;
-        loop {
-            let event = tokio::select! {
-                event = happening.recv() => match event {
-                    Ok(event) => {
-                        progress = true;
-                        let value = serde_json::to_value(&*event).expect("strings and numbers are always JSON");
-                        let kind = value["event"].as_str().unwrap_or_default().to_owned();
-                        sse::Event::default().event(kind).data(value.to_string())
-                    }
-                    Err(RecvError::Lagged(lost)) => sse::Event::default().event("lost").data(json!({"lost": lost}).to_string()),
-                    Err(RecvError::Closed) => return,
-                },
-                () = tokio::time::sleep(PROGRESS), if progress => {
-                    let rows = served.view.active_rows();
-                    progress = !rows.is_empty();
-                    sse::Event::default().event("progress").data(told(&served.view, &rows).to_string())
-                }
-                () = sender.closed() => return,
-            };
-            id += 1;
-            if sender.send(Ok(event.id(id.to_string()))).await.is_err() {
-                return;
-            }
-        }
-    });
-    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-fn told(view: &View, rows: &[Row]) -> Value {
-    let messages: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "queue_id": row.queue_id, "recipients_done": row.recipients_done, "recipients_left": row.recipients_left,
-                "deferred": row.deferred, "failed": row.failed, "workers": row.workers, "rate": row.rate,
-                "time_left": row.time_left,
-            })
-        })
-        .collect();
-    let rate = rows.iter().map(|row| row.rate).sum::<f64>();
-    json!({"time": seconds(clock::now()), "rate": rate, "messages": messages, "workers": workers(view)})
+async fn events(State(served): State<App>) -> Response {
+    stream::listen(&served)
 }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::str::FromStr;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::extract::{FromRequestParts, Path as InPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -21,10 +23,7 @@ impl Token {
     /// The file's first line. Nobody but its owner and group may read it.
     pub fn read(path: &Path) -> Result<Token, HttpError> {
         let wrong = |why: String| HttpError::Token { path: path.to_owned(), why };
-        let mode = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
-        if mode & 0o007 != 0 {
-            return Err(wrong(format!("everybody may read or change it (mode {:03o}); expected 640", mode & 0o777)));
-        }
+        not_for_everybody(path).map_err(wrong)?;
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < SHORTEST || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
@@ -36,6 +35,29 @@ impl Token {
     /// In a time that says nothing of where they differ.
     fn is(&self, offered: &[u8]) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, offered).is_ok()
+    }
+}
+
+/// Refuses a secret that is none.
+pub fn not_for_everybody(path: &Path) -> Result<(), String> {
+    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(format!("everybody may read or change it (mode {:03o}); expected 640", mode & 0o777));
+    }
+    Ok(())
+}
+
+/// What a path names: text that reads as a `T`, or there is no such thing.
+pub struct Named<T>(pub T);
+
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named<T>, Problem> {
+        let InPath(text) = InPath::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "no such resource"))?;
+        text.parse().map(Named).map_err(|_| Problem::no_such_message())
     }
 }
 
@@ -59,6 +81,10 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         Problem { status, detail: detail.into() }
     }
+
+    pub fn no_such_message() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no such message is waiting: distributed, cancelled, or never there")
+    }
 }
 
 impl IntoResponse for Problem {
@@ -75,57 +101,57 @@ pub fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
     Problem::new(status, detail).into_response()
 }
 
-/// Before every answer: the host's name, and for anything that changes something the token. Behind it: the headers that
-/// keep other sites' scripts out.
+/// Before every answer: the host's name. Behind it: the headers that keep other sites' scripts out.
 pub async fn check(State(served): State<App>, request: Request, next: Next) -> Response {
-    let refused = refusal(&served, &request);
-    let is_post = request.method() == Method::POST;
-    let mut response = match refused {
+    let mut response = match strange_host(&served, &request) {
         Some(refused) => refused,
         None => next.run(request).await,
     };
     // What the router answers by itself has no body to read.
-    if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
-        && !response.headers().contains_key(header::CONTENT_TYPE)
-    {
+    if !response.headers().contains_key(header::CONTENT_TYPE) {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = problem(response.status(), if is_post { "no such action" } else { "no such resource" });
-        if let Some(allow) = allow {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
+        response = match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => problem(StatusCode::METHOD_NOT_ALLOWED, "not by this method"),
+            StatusCode::NOT_FOUND => problem(StatusCode::NOT_FOUND, "no such resource"),
+            _ => response,
+        };
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     harden(response.headers_mut());
     response
 }
 
-fn refusal(served: &App, request: &Request) -> Option<Response> {
-    if let Some(hosts) = &served.hosts {
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-        let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
-        if !hosts.contains(&name) {
-            let why = format!("the host {name:?} is none of this server's names; http.hosts adds one");
-            return Some(problem(StatusCode::MISDIRECTED_REQUEST, why));
-        }
-    }
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+fn strange_host(served: &App, request: &Request) -> Option<Response> {
+    let hosts = served.hosts.as_ref()?;
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
+    if hosts.contains(&name) {
         return None;
     }
+    let why = format!("the host {name:?} is none of this server's names; http.hosts adds one");
+    Some(problem(StatusCode::MISDIRECTED_REQUEST, why))
+}
+
+/// Before everything that changes something: the token.
+pub async fn may_act(State(served): State<App>, request: Request, next: Next) -> Response {
     if !served.allows_actions {
-        let why = "actions are refused beyond loopback without http.insecure = true";
-        return Some(problem(StatusCode::FORBIDDEN, why));
+        let why = "actions are refused beyond loopback without TLS (http.tls_certificate) or http.insecure = true";
+        return problem(StatusCode::FORBIDDEN, why);
     }
-    let Some(token) = &served.token else {
-        return Some(problem(StatusCode::FORBIDDEN, "this server only shows: http.token_file is not set"));
-    };
     let offered = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let offered = offered.strip_prefix(b"Bearer ").or(offered.strip_prefix(b"bearer "));
-    if !offered.is_some_and(|offered| token.is(offered)) {
+    // The scheme's case is the client's (RFC 9110 §11.1).
+    let offered = offered.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
+    let is_right = match &*served.token.read() {
+        None => return problem(StatusCode::FORBIDDEN, "this server only shows: http.token_file is not set"),
+        Some(token) => offered.is_some_and(|(_, offered)| token.is(offered)),
+    };
+    if !is_right {
         let mut response = problem(StatusCode::UNAUTHORIZED, "expected Authorization: Bearer with the token");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return Some(response);
+        return response;
     }
-    None
+    next.run(request).await
 }
 
 fn harden(headers: &mut HeaderMap) {

@@ -1,13 +1,10 @@
 //! The page and what it is made of: in the program itself, so that nothing has to be installed or fetched.
 
-use axum::Router;
-use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
-use super::App;
-use super::guard::problem;
+use super::guard::{Named, problem};
+use super::routes::Routes;
 
 /// Name, type, content.
 type Asset = (&'static str, &'static str, &'static [u8]);
@@ -42,11 +39,11 @@ const ASSETS: &[Asset] = &[
     ("uplot.LICENSE", "text/plain; charset=utf-8", include_bytes!("../page/uplot.LICENSE")),
 ];
 
-pub fn routes() -> Router<App> {
-    Router::new().route("/", get(|| async { answer(&INDEX) })).route("/assets/{name}", get(asset))
+pub fn add_to(routes: Routes) -> Routes {
+    routes.get("/", || async { answer(&INDEX) }).get("/assets/{name}", asset)
 }
 
-async fn asset(Path(name): Path<String>) -> Response {
+async fn asset(Named(name): Named<String>) -> Response {
     match ASSETS.iter().find(|(known, ..)| *known == name) {
         Some(asset) => answer(asset),
         None => problem(StatusCode::NOT_FOUND, "no such resource"),

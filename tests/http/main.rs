@@ -1,0 +1,12 @@
+//! What `run` serves over HTTP, from outside: the built program, a real spool, real sockets.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod abuse;
+mod answers;
+mod document;
+mod prometheus;
+mod schemathesis;
+mod served;
+mod tls;
