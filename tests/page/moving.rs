@@ -81,6 +81,7 @@ fn on_a_phone_a_finger_scrolls_on_a_message_and_moves_it_by_its_grip() {
     browser.wait_for("it is over the priority", |browser| browser.count(&format!("{slot}.over")) == 1);
     touch("touchEnd", None);
     house.unlock(&browser);
+    browser.wait_for_text(".toast", "moved from 5 to 1");
     house.wait_until_at("1", &second);
     shows(&browser, SECOND, "1");
 
@@ -111,6 +112,8 @@ fn a_message_is_requeued_held_released_and_cancelled_by_the_keyboard_alone() {
     browser.wait_for("the focus is back on the message", |browser| focused(browser) == SECOND);
     // The badge follows the event, which may be before the answer.
     browser.wait_for_text(".toast", "moved from 5 to 0");
+    // Who doesn't look is told.
+    browser.wait_for_text("#say[aria-live=polite]", "second@moving.example.org moved from 5 to 0. u undoes it");
     browser.keys(['u']);
     house.wait_until_at("5", &second);
     shows(&browser, SECOND, "5");

@@ -22,7 +22,8 @@ const row = (id) => model.messages.get(id);
 // --- telling ---
 
 function tell(words, { undo = null, state = "" } = {}) {
-  const toast = el("div", { class: `toast ${state}`, role: state === "bad" ? "alert" : "status" }, el("p", {}, words));
+  const toast = el("div", { class: `toast ${state}`, role: state === "bad" ? "alert" : null }, el("p", {}, words));
+  if (state !== "bad") say(undo ? `${words}. ${singleKeys() ? "u undoes it" : "It can be undone"}` : words);
   const close = () => {
     clearTimeout(timer);
     toast.remove();

@@ -31,7 +31,7 @@ export function preempted(event) {
     entries.unshift(entry);
     byId("preemptions").prepend(entry.node);
     while (entries.length > KEPT) entries.pop().node.remove();
-    say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`);
+    say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`, "other");
   }
   entry.open.add(event.packet);
   entry.packets++;
