@@ -2,7 +2,7 @@
 // that is dropped on one goes there.
 
 import { byId, el, text, attribute } from "./dom.js";
-import { compact, count, duration, rate, share, PRIORITIES } from "./format.js";
+import { compact, count, duration, plural, rate, share, PRIORITIES } from "./format.js";
 import { isStuck } from "./messages.js";
 
 const BODY = byId("levels");
@@ -86,7 +86,7 @@ export function summary(queue, messages) {
   set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", toSend > 0 && queue.rate > 0 ? duration(toSend / queue.rate) : "–", "at this rate");
-  set("Deferred", compact(deferred), `in ${count(sum("deferred_messages"))} messages`, deferred > 0 ? "warn" : "");
+  set("Deferred", compact(deferred), deferred > 0 ? `in ${plural(messages.filter((row) => row.deferred > 0).length, "message")}` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
   set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");
