@@ -33,10 +33,11 @@ impl Rate {
 
     /// A second, over the last minute or since the first sample, whichever is shorter.
     pub fn at(&self, now: Moment) -> f64 {
-        let recent = |(at, _): &&(Moment, u64)| now.since(*at) <= WINDOW + Duration::from_secs(1);
-        let Some((first, before)) = self.samples.iter().find(recent) else { return 0.0 };
+        // Nothing happened while nobody sampled: what the last one from before that minute had, the minute began with.
+        let before = self.samples.iter().take_while(|(at, _)| now.since(*at) >= WINDOW).last();
+        let Some((first, before)) = before.or(self.samples.front()) else { return 0.0 };
         let (_, last) = self.samples.back().expect("there is a first one");
-        let time = now.since(*first).as_secs_f64();
+        let time = now.since(*first).min(WINDOW).as_secs_f64();
         // A message whose folder was read again may count fewer than before.
         if time < 0.5 { 0.0 } else { last.saturating_sub(*before) as f64 / time }
     }
@@ -59,5 +60,15 @@ mod tests {
         assert!(rate.at(at(230)) < 10.0, "nothing has come since");
         assert_eq!(rate.at(at(400)), 0.0);
         assert_eq!(Rate::default().at(at(1)), 0.0);
+    }
+
+    #[test]
+    fn what_is_sent_at_once_after_a_long_silence_is_in_the_rate() {
+        let mut rate = Rate::default();
+        rate.add(at(0), 0);
+        rate.add(at(3600), 1200);
+        assert_eq!(rate.at(at(3600)), 20.0);
+        assert_eq!(rate.at(at(3659)), 20.0);
+        assert_eq!(rate.at(at(3661)), 0.0);
     }
 }

@@ -157,7 +157,8 @@ impl View {
         // Mail comes first.
         let _ = rustix::process::setpriority_process(None, 10);
         let mut unread: VecDeque<MessageId> = VecDeque::new();
-        let mut is_busy = false;
+        // What is sent is more than nothing.
+        let mut is_busy = self.tick();
         loop {
             // Events first; folders are read while there are none; with neither, it sleeps.
             let event = match (unread.is_empty(), is_busy) {
@@ -314,6 +315,13 @@ impl View {
         let circumstances = around.circumstances(&model.pauses);
         let rows = model.messages.values().map(|known| known.row(&around, &circumstances));
         rows.filter(|row| is_wanted(row)).collect()
+    }
+
+    /// Those of them that are there.
+    pub fn rows_of(&self, ids: &HashSet<MessageId>) -> Vec<Row> {
+        let around = self.surroundings();
+        let model = self.model.lock();
+        ids.iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &model.pauses))).collect()
     }
 
     /// Those that somebody works on now.

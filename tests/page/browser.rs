@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fantoccini::actions::{InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +21,11 @@ use crate::support::PATIENCE;
 pub const ENTER: char = '\u{e007}';
 pub const DOWN: char = '\u{e015}';
 pub const END: char = '\u{e010}';
+pub const ESCAPE: char = '\u{e00c}';
+pub const RIGHT: char = '\u{e014}';
+
+/// One chromium is as much as a small machine carries beside a scheduler and a relay.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A window, and all of chromium behind it. Dropped, it is ended with every process of its own.
 pub struct Browser {
@@ -27,18 +33,27 @@ pub struct Browser {
     client: Option<Client>,
     driver: Child,
     address: SocketAddr,
-    _profile: TempDir,
+    /// For its profile and whatever else it writes.
+    place: TempDir,
+    turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Browser {
+    /// Waits for its turn: before anything else of a test, or what is started first waits with it.
     pub fn open() -> Browser {
-        Browser::sized(1440, 1100, json!({}))
+        let turn = TURN.lock();
+        let mut browser = Browser::sized(1440, 1100, json!({}));
+        browser.turn = Some(turn);
+        browser
     }
 
-    /// `more`: further members of chromium's options.
+    /// Beside others. `more`: further members of chromium's options.
     pub fn sized(width: u32, height: u32, more: Value) -> Browser {
+        let place = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
+            // What chromium leaves when it is killed goes with the rest.
+            .env("TMPDIR", place.path())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -46,22 +61,30 @@ impl Browser {
             .spawn()
             .expect("chromedriver, of Debian's package chromium-driver");
         let address = listens_at(&mut driver);
-        let profile = tempfile::tempdir().unwrap();
         let arguments = [
             "--headless=new".to_owned(),
             // The tests run as root as well, in a machine of their own, and open nothing but the page.
             "--no-sandbox".into(),
             "--disable-gpu".into(),
             "--disable-dev-shm-usage".into(),
+            // Nor does the browser by itself ask anybody for anything.
+            "--disable-background-networking".into(),
+            "--disable-component-update".into(),
+            "--disable-quic".into(),
+            "--disable-sync".into(),
+            "--no-first-run".into(),
+            // A window that nobody looks at is drawn all the same.
+            "--disable-renderer-backgrounding".into(),
+            "--disable-backgrounding-occluded-windows".into(),
             "--hide-scrollbars".into(),
             format!("--window-size={width},{height}"),
-            format!("--user-data-dir={}", profile.path().display()),
+            format!("--user-data-dir={}", place.path().join("profile").display()),
         ];
         let mut options = json!({ "args": arguments });
         options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut browser = Browser { runtime, client: None, driver, address, _profile: profile };
+        let mut browser = Browser { runtime, client: None, driver, address, place, turn: None };
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(wanted.as_object().unwrap().clone());
         let client = browser.runtime.block_on(builder.connect(&format!("http://{address}")));
@@ -111,7 +134,11 @@ impl Browser {
         while !is(self) {
             if Instant::now() > deadline {
                 let page = self.script("return document.body.innerText.slice(0, 4000)", Value::Null);
-                panic!("waited in vain for: {what}; the console says {:?}; the page says\n{page}", self.console());
+                let focus = self.script("return document.activeElement?.outerHTML.slice(0, 200) ?? null", Value::Null);
+                let console = self.console();
+                panic!(
+                    "waited in vain for: {what}; the console says {console:?}; the focus is on {focus}; the page says\n{page}"
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -169,12 +196,19 @@ impl Browser {
 
     /// As WebP: a third of what the same has as PNG.
     pub fn save_picture(&self, file: &Path) {
-        let wanted = json!({ "format": "webp", "quality": 82 });
-        let id = self.runtime.block_on(self.client().session_id()).unwrap().expect("it has a session");
-        let command = json!({ "cmd": "Page.captureScreenshot", "params": wanted });
-        let answer = self.post(&format!("/session/{id}/goog/cdp/execute"), &command);
-        let data = answer["value"]["data"].as_str().unwrap_or_else(|| panic!("no picture: {answer}"));
+        let picture = self.tell("Page.captureScreenshot", json!({ "format": "webp", "quality": 82 }));
+        let data = picture["data"].as_str().unwrap_or_else(|| panic!("no picture: {picture}"));
         std::fs::write(file, from_base64(data)).unwrap();
+    }
+
+    /// A command of chromium's own protocol (CDP).
+    #[track_caller]
+    pub fn tell(&self, command: &str, parameters: Value) -> Value {
+        let id = self.runtime.block_on(self.client().session_id()).unwrap().expect("it has a session");
+        let command = json!({ "cmd": command, "params": parameters });
+        let answer = self.post(&format!("/session/{id}/goog/cdp/execute"), &command);
+        assert!(answer["value"]["error"].is_null(), "{command}: {answer}");
+        answer["value"].clone()
     }
 
     /// What was written to the console since this was asked last, warnings and errors of the browser's own included.
@@ -250,5 +284,8 @@ impl Drop for Browser {
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.driver.wait();
+        // The turn is given on with nothing left of this one.
+        let _ = std::fs::remove_dir_all(self.place.path());
+        self.turn = None;
     }
 }

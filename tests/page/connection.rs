@@ -1,4 +1,4 @@
-//! The connection to the scheduler goes, and comes back.
+//! The connection to the scheduler goes, and comes back; so does the one to the relay.
 
 use super::browser::Browser;
 use super::house::{House, row};
@@ -7,12 +7,12 @@ use crate::support::spool::{TestSpool, members, now};
 
 #[test]
 fn after_a_kill_the_page_says_that_it_is_old_and_recovers_when_a_scheduler_is_back() {
+    let browser = Browser::open();
     let (spool, later) = (TestSpool::new(), now().0 + 86_400);
     let before = "before@connection.example.org.1700000000.1";
     let after = "after@connection.example.org.1700000000.2";
     spool.put_packets("5", &format!("{before}:at{later}"), &[members("m", 30)]);
     let mut house = House::start(spool, Relay::start(Policy::new()), 1);
-    let browser = Browser::open();
     house.visit(&browser);
     browser.wait_for("the message", |browser| browser.count(&row(before)) == 1);
     assert_eq!(browser.count("#old:not([hidden])"), 0);
@@ -32,4 +32,23 @@ fn after_a_kill_the_page_says_that_it_is_old_and_recovers_when_a_scheduler_is_ba
     // The browser itself notes that nobody answered; the page has no error of its own.
     let console = browser.console();
     assert!(console.iter().all(|line| line["source"] == "network"), "{console:?}");
+}
+
+#[test]
+fn a_relay_that_is_out_of_use_is_told_of_above_everything_until_it_is_back() {
+    let browser = Browser::open();
+    let spool = TestSpool::new();
+    let waits = "waits@connection.example.org.1700000000.1";
+    spool.put_packets("5", waits, &[members("m", 30)]);
+    let mut house = House::start(spool, Relay::start_down(Policy::new()), 1);
+    house.visit(&browser);
+    browser.wait_for_text("#trouble:not([hidden])", "No relay is in use, nothing is sent.");
+    browser.wait_for_text("#trouble", "cannot connect");
+    browser.wait_for_text("#relays .pill.bad", "out of use");
+    browser.wait_for_text(&format!("{} .why.stuck", row(waits)), "no relay");
+    house.relay.come_up();
+    house.spool.wait_until_empty();
+    browser.wait_for("nothing is in the way", |browser| browser.count("#trouble[hidden]") == 1);
+    browser.wait_for_text("#relays .pill.good", "in use");
+    assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
 }

@@ -13,6 +13,7 @@ const WINDOW: u64 = 60;
 
 #[test]
 fn of_ten_thousand_messages_the_document_holds_those_that_can_be_seen() {
+    let browser = Browser::open();
     let (spool, later) = (TestSpool::new(), now().0 + 86_400);
     for n in 0..MANY {
         let (list, priority) = (format!("list{:03}@many.example.org", n % 500), (n % 9 + 1).to_string());
@@ -24,7 +25,6 @@ fn of_ten_thousand_messages_the_document_holds_those_that_can_be_seen() {
         );
     }
     let house = House::start(spool, Relay::start(Policy::new()), 1);
-    let browser = Browser::open();
     house.visit(&browser);
     browser.wait_for_text("#count", "10,000 messages");
     let windowed = |browser: &Browser| {

@@ -1,6 +1,7 @@
 //! What can be looked at.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -118,6 +119,8 @@ struct Wanted {
     priority: Option<String>,
     list: Option<String>,
     state: Option<String>,
+    /// Among these only: message ids, with commas in between. One that is not there is no error.
+    ids: Option<String>,
     /// A part of the id or the sender.
     q: Option<String>,
     #[serde(default)]
@@ -177,7 +180,15 @@ async fn messages(
             && q.as_ref()
                 .is_none_or(|q| row.queue_id.to_lowercase().contains(q) || row.sender.to_lowercase().contains(q))
     };
-    let mut rows = served.view.rows(is_wanted);
+    let mut rows = match &wanted.ids {
+        None => served.view.rows(is_wanted),
+        Some(ids) => {
+            let ids: HashSet<MessageId> = ids.split(',').filter_map(|id| id.parse().ok()).collect();
+            let mut rows = served.view.rows_of(&ids);
+            rows.retain(is_wanted);
+            rows
+        }
+    };
     rows.sort_by(|a, b| a.queue_id.cmp(&b.queue_id));
     match wanted.sort {
         Sort::Priority => rows.sort_by(|a, b| (&a.priority, a.arrival_time).cmp(&(&b.priority, b.arrival_time))),

@@ -4,6 +4,7 @@
 import * as api from "./api.js";
 import * as dialogs from "./dialogs.js";
 import { byId, el, say } from "./dom.js";
+import { follow } from "./messages.js";
 import { listOf } from "./side.js";
 
 const SHOWN_FOR = 30000;
@@ -21,7 +22,8 @@ const row = (id) => model.messages.get(id);
 // --- telling ---
 
 function tell(words, { undo = null, state = "" } = {}) {
-  const toast = el("div", { class: `toast ${state}`, role: state === "bad" ? "alert" : "status" }, el("p", {}, words));
+  const toast = el("div", { class: `toast ${state}`, role: state === "bad" ? "alert" : null }, el("p", {}, words));
+  if (state !== "bad") say(undo ? `${words}. ${singleKeys() ? "u undoes it" : "It can be undone"}` : words);
   const close = () => {
     clearTimeout(timer);
     toast.remove();
@@ -80,11 +82,21 @@ export async function requeueTo(id, to) {
   if (from === to) return;
   if (to === "z") return hold(id);
   if (from === "z") return releaseTo(id, to);
+  await move(id, to);
+}
+
+// Where it was is what the spool says, not what was on the screen.
+async function move(id, to) {
   const answer = await order(`${listOf(id)} was not moved`, () => api.act(id, "requeue", { priority: to }));
   if (!answer) return;
-  model.touched(id, to);
-  const back = from === undefined ? null : () => requeueTo(id, from);
-  tell(answer.result === "already-there" ? `${listOf(id)} was at ${to} already` : `${listOf(id)} moved from ${from ?? "?"} to ${to}`, { undo: back });
+  touched(id, to);
+  if (answer.result === "already-there") tell(`${listOf(id)} was at ${to} already`);
+  else tell(`${listOf(id)} moved from ${answer.from} to ${to}`, { undo: () => move(id, answer.from) });
+}
+
+function touched(id, priority) {
+  model.touched(id, priority);
+  follow(id);
 }
 
 export async function requeue(id) {
@@ -101,8 +113,8 @@ export async function hold(id, reason = null) {
   if (!why) return;
   const answer = await order(`${listOf(id)} is not held`, () => api.act(id, "hold", { reason: why }));
   if (!answer) return;
-  model.touched(id, "z");
-  tell(`${listOf(id)} is held`, { undo: () => releaseTo(id, from ?? "") });
+  touched(id, "z");
+  tell(`${listOf(id)} is held`, { undo: () => releaseTo(id, answer.from ?? "") });
 }
 
 export async function release(id) {
@@ -115,9 +127,8 @@ async function releaseTo(id, to) {
   const note = row(id)?.held;
   const answer = await order(`${listOf(id)} is not released`, () => api.act(id, "release", to ? { priority: to } : {}));
   if (!answer) return;
-  model.touched(id, to || null);
-  const why = note?.why ?? note?.reason ?? "held again";
-  tell(`${listOf(id)} is released${to ? ` to ${to}` : ""}`, { undo: () => hold(id, why) });
+  touched(id, answer.to ?? (to || null));
+  tell(`${listOf(id)} is released${answer.to ? ` to ${answer.to}` : ""}`, { undo: () => hold(id, note?.why ?? "held again") });
 }
 
 export async function cancel(id) {
@@ -126,24 +137,51 @@ export async function cancel(id) {
   const answer = await order(`${listOf(id)} is not cancelled`, () => api.act(id, "cancel", { reason }));
   if (!answer) return;
   model.gone(id);
-  const where = answer.rest;
-  tell(`${listOf(id)} is cancelled${typeof where === "string" ? `; the rest is in ${where}` : ""}`);
+  tell(`${listOf(id)} is cancelled. What is left of it is in bad/, from where “sympa-dist bad retry” puts it back.`);
 }
 
-export async function resume(selector, what) {
-  const answer = await order(`${what} is still paused`, () => api.resume(selector));
+// --- pauses ---
+
+export const named = (selector) => Object.entries(selector).map(([kind, name]) => `${kind} ${name}`)[0] ?? "everything";
+
+// `selector`: what is proposed.
+export async function pause(selector = {}) {
+  const lists = [...new Set([...model.messages.values()].map((message) => message.list))].sort();
+  const relays = (model.queue?.relays ?? []).map((relay) => relay.relay);
+  const wanted = await dialogs.pause(selector, relays, lists);
+  if (wanted) await pauseIt(wanted.selector, wanted.reason, wanted.seconds);
+}
+
+async function pauseIt(selector, reason, seconds) {
+  const what = named(selector);
+  const answer = await order(`${what} is not paused`, () => api.pause(selector, reason, seconds));
   if (!answer) return;
-  model.askQueue();
-  tell(`${what} is resumed`);
+  model.refresh();
+  tell(`Paused: ${what}`, { undo: () => resumeIt(selector, reason, seconds) });
+}
+
+// `paused`: as the queue tells of it.
+export function resume(selector, paused) {
+  const seconds = paused.until ? Math.max(1, Math.round(paused.until - model.now())) : 0;
+  return resumeIt(selector, paused.why, seconds);
+}
+
+async function resumeIt(selector, reason, seconds) {
+  const what = named(selector);
+  const answer = await order(`Still paused: ${what}`, () => api.resume(selector));
+  if (!answer) return;
+  model.refresh();
+  tell(`Resumed: ${what}`, { undo: () => pauseIt(selector, reason || "paused again", seconds) });
 }
 
 export async function details(id) {
   const held = row(id)?.priority === "z";
-  const what = await dialogs.details(id, row(id), [["Requeue …", "requeue"], held ? ["Release …", "release"] : ["Hold …", "hold"], ["Cancel …", "cancel"]]);
+  const what = await dialogs.details(id, row(id), [["Requeue …", "requeue"], held ? ["Release …", "release"] : ["Hold …", "hold"], ["Cancel …", "cancel"], ["Pause its list …", "pauseList"]]);
   if (what) await BY_NAME[what](id);
 }
 
-const BY_NAME = { requeue, hold, release, cancel };
+const pauseList = (id) => pause({ list: listOf(id) });
+const BY_NAME = { requeue, hold, release, cancel, pauseList };
 const BY_KEY = { r: requeue, h: hold, l: release, c: cancel };
 
 // Whether that key does something on a message.

@@ -45,6 +45,8 @@ const message = (id) => `/api/v1/messages/${encodeURIComponent(id)}`;
 
 export const queue = () => ask("/api/v1/queue");
 export const messages = (parameters) => ask(`/api/v1/messages?${new URLSearchParams(parameters)}`);
+// Of several by their ids; one that is not waiting any more is just not among them.
+export const some = (ids) => messages({ ids: ids.join() });
 export const one = (id) => ask(message(id));
 
 export function act(id, what, body) {
@@ -59,4 +61,6 @@ export function order(path, body) {
   });
 }
 
+// `selector`: { priority }, { list } or { relay }; {} is everything.
+export const pause = (selector, reason, seconds) => order("/api/v1/pause", { ...selector, reason, ...(seconds ? { for: seconds } : {}) });
 export const resume = (selector) => order("/api/v1/resume", selector);

@@ -38,13 +38,25 @@ export function filled(history, now) {
   return points;
 }
 
+// A minute that is not over has not all that it will have; the line would fall at its end. In its place stands the last whole
+// minute up to now: what it has, and of the one before as much as it lacks. The rate's is known better.
+function upToNow(points, now, rate) {
+  const last = points.at(-1);
+  const before = points.at(-2);
+  if (!last || last.time + MINUTE <= now) return points;
+  const lacks = Math.max(0, 1 - (now - last.time) / MINUTE);
+  const sliding = (name) => Math.round(last[name] + (before && last.time - before.time < 1.5 * MINUTE ? before[name] : 0) * lacks);
+  const current = { ...last, time: now, sent: rate * MINUTE, deferred: sliding("deferred"), failed: sliding("failed") };
+  return before ? [...points.slice(0, -1), current] : [last, current];
+}
+
 function options(chart, width) {
   const line = colour("line");
   const ink = colour("muted");
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
   return {
-    width, height: HEIGHT, padding: [8, 6, 0, 0],
+    width, height: HEIGHT, padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "hour" }, drag: { x: false, y: false }, points: { size: 6 }, y: false },
     scales: {
@@ -53,11 +65,12 @@ function options(chart, width) {
     },
     axes: [
       { ...axis, space: 60, size: 22, gap: 4, grid: { show: false }, values: (_, at) => at.map(hourMinute) },
-      { ...axis, space: 30, size: 46, gap: 6, values: (_, all) => all.map((v) => compact(v)) },
+      // Nothing here comes in halves.
+      { ...axis, space: 30, size: 46, gap: 6, incrs: [1, 2, 5].concat(...[1, 2, 3, 4, 5, 6, 7].map((n) => [1, 2, 2.5, 5].map((m) => m * 10 ** n))), values: (_, all) => all.map((v) => compact(v)) },
     ],
     series: [{}, ...chart.lines.map((one) => ({
       stroke: colour(one.ink), width: 1.5, points: { show: false },
-      fill: chart.lines.length === 1 ? colour(`${one.ink}-soft`) : undefined,
+      fill: chart.key === "queued" ? undefined : colour(`${one.ink}-soft`),
     }))],
     hooks: { setCursor: [(plot) => legend(chart, plot.cursor.idx)] },
   };
@@ -80,7 +93,7 @@ const CHARTS = [
     lines: (points) => PRIORITIES.map((priority, n) => ({ priority, ink: `p${priority}`, of: (point) => point.queued[n] ?? 0 }))
       .filter((line) => points.some((point) => line.of(point) > 0)),
   },
-  { name: "Sent", key: "sent", words: (p) => rate(p.sent / MINUTE), lines: () => [{ ink: "good", of: (p) => p.sent / MINUTE }] },
+  { name: "Sending rate", key: "sent", words: (p) => rate(p.sent / MINUTE), lines: () => [{ ink: "good", of: (p) => p.sent / MINUTE }] },
   { name: "Deferred", key: "deferred", words: (p) => `${compact(p.deferred)} a minute`, lines: () => [{ ink: "warn", of: (p) => p.deferred }] },
   { name: "Failed", key: "failed", words: (p) => `${compact(p.failed)} a minute`, lines: () => [{ ink: "bad", of: (p) => p.failed }] },
 ];
@@ -108,12 +121,12 @@ export function redraw() {
   }
 }
 
-export function show(history, now) {
-  const key = `${history.length} ${JSON.stringify(history.at(-1) ?? null)} ${Math.floor(now / 15)}`;
+export function show(history, now, rate) {
+  const key = `${history.length} ${JSON.stringify(history.at(-1) ?? null)} ${Math.floor(now / 2)}`;
   if (key === shown) return;
   shown = key;
   shownUntil = now;
-  const points = filled(history, now);
+  const points = upToNow(filled(history, now), now, rate);
   for (const chart of charts) {
     const lines = chart.linesOf(points);
     const same = chart.plot && lines.map((l) => l.ink).join() === chart.lines.map((l) => l.ink).join();

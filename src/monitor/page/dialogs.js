@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 import { count, dateTime, percent, size, PRIORITIES } from "./format.js";
 import { one, setToken } from "./api.js";
+import { focusRow } from "./messages.js";
 import { listOf } from "./side.js";
 
 // Opens a dialog and answers with what `take` makes of it, or null when it was closed.
@@ -17,6 +18,12 @@ function ask({ title, body, go, danger = false, take, wide = false }) {
         el("button", { type: "button", class: "quiet", "data-close": true, onclick: () => dialog.close() }, go ? "Back" : "Close"),
         go ? el("button", { type: "submit", class: danger ? "go danger" : "go" }, go) : null));
     const dialog = el("dialog", { "aria-labelledby": "dialog-h", class: wide ? "wide" : null }, form);
+    // The browsers differ in what Enter does on a closed list: here it is the answer, as in a line of text.
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target.tagName !== "SELECT") return;
+      event.preventDefault();
+      form.requestSubmit();
+    });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       answer = take(form);
@@ -25,10 +32,9 @@ function ask({ title, body, go, danger = false, take, wide = false }) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener("close", () => {
       dialog.remove();
-      // Its row may be another element by now, or gone.
-      const row = backRow && document.querySelector(`#rows [data-id="${CSS.escape(backRow)}"]`);
-      if (back?.isConnected) back.focus({ preventScroll: true });
-      else if (row) row.focus({ preventScroll: true });
+      // Its row may be another element by now, or gone, and the button hidden.
+      back?.focus({ preventScroll: true });
+      if (backRow && document.activeElement !== back) focusRow(backRow);
       resolve(answer);
     });
     document.body.append(dialog);
@@ -87,9 +93,46 @@ export function cancel(id, row) {
     title: "Cancel this message", go: "Cancel the message", danger: true,
     body: [about(id),
       el("p", {}, rest === null ? "Whoever has not got it won't get it." : `${count(rest)} of ${count(row.recipients_total)} recipients have not got it, and won't.`),
-      el("p", { class: "muted" }, "What is left of it is kept in bad/, from where it can be put back."),
+      el("p", { class: "muted" }, "What is left of it is kept in bad/, from where ", el("code", {}, "sympa-dist bad retry"), " puts it back."),
       ...reasonField("for whoever finds the rest in bad/")],
     take: (form) => new FormData(form).get("reason").trim(),
+  });
+}
+
+const TIMES = [["", "until it is resumed"], ["900", "15 minutes"], ["3600", "1 hour"], ["14400", "4 hours"], ["43200", "12 hours"]];
+
+// Answers with { selector, reason, seconds }; `proposed` is such a selector.
+export function pause(proposed, relays, lists) {
+  const choice = (selector, name) => el("option", { value: JSON.stringify(selector), selected: JSON.stringify(selector) === JSON.stringify(proposed) }, name);
+  const what = el("select", { id: "what", name: "what", autofocus: true },
+    choice({}, "Everything"),
+    el("option", { value: "list", selected: "list" in proposed }, "A list"),
+    el("optgroup", { label: "A priority" }, ...PRIORITIES.slice(0, -1).map((p) => choice({ priority: p }, `Priority ${p}`))),
+    el("optgroup", { label: "A relay" }, ...relays.map((relay) => choice({ relay }, relay))));
+  const input = el("input", { id: "list", name: "list", list: "lists", maxlength: "320", autocomplete: "off", spellcheck: "false", placeholder: "list@domain", value: proposed.list });
+  const listField = el("div", { class: "field" }, el("label", { for: "list" }, "List"), input, el("datalist", { id: "lists" }, ...lists.map((list) => el("option", { value: list }))));
+  const fit = () => {
+    listField.hidden = what.value !== "list";
+    input.required = what.value === "list";
+  };
+  what.addEventListener("change", fit);
+  fit();
+  return ask({
+    title: "Pause", go: "Pause",
+    body: [
+      el("p", {}, "Transactions that are under way end; from the next boundary on nothing of it is sent, by any process on any host. Messages go on arriving."),
+      el("label", { for: "what" }, "What"), what, listField,
+      el("label", { for: "for" }, "For how long"), el("select", { id: "for", name: "for" }, ...TIMES.map(([value, name]) => el("option", { value }, name))),
+      ...reasonField("for whoever looks at the queue next").map((node) => { node.removeAttribute("autofocus"); return node; }),
+    ],
+    take: (form) => {
+      const given = new FormData(form);
+      const chosen = given.get("what");
+      return {
+        selector: chosen === "list" ? { list: given.get("list").trim() } : JSON.parse(chosen),
+        reason: given.get("reason").trim(), seconds: Number(given.get("for")),
+      };
+    },
   });
 }
 
@@ -113,7 +156,7 @@ export const keys = (isOn) => ask({
   title: "Keyboard", wide: true, go: "Keep",
   body: [
     el("dl", { class: "keys" }, ...[
-      ["/", "search"], ["m", "to the messages"], ["u", "undo what was done last"], ["t", "appearance"], ["x", "lock or unlock"], ["?", "this list"],
+      ["/", "search"], ["m", "to the messages"], ["u", "undo what was done last"], ["p", "pause"], ["t", "appearance"], ["x", "lock or unlock"], ["?", "this list"],
     ].flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)])),
     el("h3", {}, "On a message"),
     el("dl", { class: "keys" }, ...[

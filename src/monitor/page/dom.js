@@ -31,17 +31,21 @@ export function shown(node, is) {
   if (node.hidden === is) node.hidden = !is;
 }
 
-// For screen readers: said politely, and not more often than can be listened to.
+// For screen readers: said politely, and not more often than can be listened to. What happens by itself is said less often, and
+// never in place of the answer to what the reader did.
+const GAP = { own: 3000, other: 12000 };
 let waiting = null;
-let last = 0;
-export function say(sentence) {
-  const gap = 3000 - (performance.now() - last);
-  if (gap > 0) {
-    const first = waiting === null;
-    waiting = sentence;
-    if (first) setTimeout(() => { const latest = waiting; waiting = null; say(latest); }, gap);
-    return;
-  }
+let last = -Infinity;
+export function say(sentence, kind = "own") {
+  const gap = GAP[kind] - (performance.now() - last);
+  if (gap <= 0 && waiting === null) return speak(sentence);
+  if (waiting?.kind === "own" && kind === "other") return;
+  clearTimeout(waiting?.timer);
+  const timer = setTimeout(() => { waiting = null; speak(sentence); }, Math.max(0, gap));
+  waiting = { kind, timer };
+}
+
+function speak(sentence) {
   last = performance.now();
   text(byId("say"), sentence);
 }

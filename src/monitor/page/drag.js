@@ -9,6 +9,24 @@ import { listOf } from "./side.js";
 
 const FAR = 6;
 
+// The click that ends a drag is not meant for what lies under it. It comes at once, or not at all: the next one that somebody
+// begins, or that a key makes (it has no detail), is theirs, however late the timer is.
+function swallowClick() {
+  const swallow = (click) => {
+    if (click.detail === 0) return;
+    click.preventDefault();
+    click.stopPropagation();
+    done();
+  };
+  const done = () => {
+    removeEventListener("click", swallow, true);
+    removeEventListener("pointerdown", done, true);
+  };
+  addEventListener("click", swallow, true);
+  addEventListener("pointerdown", done, true);
+  setTimeout(done, 50);
+}
+
 export function build(drop) {
   const dock = byId("dock");
   byId("dock-slots").append(...PRIORITIES.map((p) => el("div", { class: "pri slot", "data-p": p, "data-drop": p }, p)));
@@ -52,10 +70,7 @@ export function build(drop) {
   const up = (event) => {
     if (event.pointerId !== drag.pointer) return;
     const { id, over, ghost } = drag;
-    if (ghost) {
-      // The click that ends a drag is not meant for what lies under it.
-      addEventListener("click", (click) => { click.preventDefault(); click.stopPropagation(); }, { capture: true, once: true, signal: AbortSignal.timeout(50) });
-    }
+    if (ghost) swallowClick();
     end();
     if (ghost && over) drop(id, over.dataset.drop);
   };

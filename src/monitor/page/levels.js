@@ -2,14 +2,15 @@
 // that is dropped on one goes there.
 
 import { byId, el, text, attribute } from "./dom.js";
-import { compact, count, duration, rate, share, PRIORITIES } from "./format.js";
+import { compact, count, duration, plural, rate, share, PRIORITIES } from "./format.js";
+import { isStuck } from "./messages.js";
 
 const BODY = byId("levels");
 const rows = new Map();
 
 export function build(choose) {
   for (const priority of PRIORITIES) {
-    const button = el("button", { type: "button", class: "pri", "data-p": priority, "aria-pressed": "false", onclick: () => choose(priority) }, priority);
+    const button = el("button", { type: "button", class: "pri", title: "Show its messages only", "data-p": priority, "aria-pressed": "false", onclick: () => choose(priority) }, priority);
     button.setAttribute("aria-label", priority === "z" ? "z, held: show its messages only" : `Priority ${priority}: show its messages only`);
     const bar = { active: el("span", { class: "seg active" }), waiting: el("span", { class: "seg waiting" }), deferred: el("span", { class: "seg deferred" }) };
     const cell = (...classes) => el("td", { class: ["n", ...classes].join(" ") });
@@ -80,14 +81,14 @@ export function summary(queue, messages) {
   const down = queue.relays.filter((relay) => relay.state !== "closed");
   const deferred = sum("deferred");
   const failed = sum("failed");
-  const stuck = messages.filter((row) => row.stuck).length;
+  const stuck = messages.filter(isStuck).length;
   set("Messages", count(sum("messages", open)), held?.messages ? `and ${count(held.messages)} held` : `${count(sum("active"))} active`);
   set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", toSend > 0 && queue.rate > 0 ? duration(toSend / queue.rate) : "–", "at this rate");
-  set("Deferred", compact(deferred), `in ${count(sum("deferred_messages"))} messages`, deferred > 0 ? "warn" : "");
+  set("Deferred", compact(deferred), deferred > 0 ? `in ${plural(messages.filter((row) => row.deferred > 0).length, "message")}` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
-  set("Stuck", count(stuck), stuck > 0 ? "see their state" : "messages", stuck > 0 ? "warn" : "");
+  set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");
   set("Relays", `${queue.relays.length - down.length} / ${queue.relays.length}`, "in use", down.length === 0 ? "" : down.length === queue.relays.length ? "bad" : "warn");
 }

@@ -9,7 +9,7 @@ import * as levels from "./levels.js";
 import * as messages from "./messages.js";
 import * as side from "./side.js";
 import { byId, el, text, attribute, shown, say } from "./dom.js";
-import { duration, time, PRIORITIES } from "./format.js";
+import { count, duration, plural, time, PRIORITIES } from "./format.js";
 import { LIMIT, Model } from "./model.js";
 import { Stream } from "./stream.js";
 
@@ -18,6 +18,7 @@ const model = new Model();
 const connection = { open: false, live: false, retryAt: null };
 // What is asked for again once a second while anything goes on is old when nothing came for that long.
 const OLD = 25000;
+const PATIENCE = 3000;
 
 // --- showing ---
 
@@ -37,10 +38,10 @@ function render() {
   document.title = title(queue);
   levels.show(queue.levels, now, messages.chosenPriority());
   levels.summary(queue, [...model.messages.values()]);
-  charts.show(queue.history, now);
+  charts.show(queue.history, now, queue.rate);
   side.showPreemptions(now);
   side.showWorkers(queue.workers, now, actions.details);
-  side.showRelays(queue.relays, now);
+  side.showRelays(queue.relays, now, actions.pause);
   side.showPauses(queue.pauses ?? [], actions.resume);
   trouble(queue);
   messages.show();
@@ -51,10 +52,18 @@ function title(queue) {
   return `${isOld() ? "(old) " : ""}${n} queued – sympa-dist`;
 }
 
+let countedAt = performance.now();
 function trouble(queue) {
   const words = [];
-  if (queue.counted === false) words.push("Folders are still being read: figures may grow.");
-  if (queue.ready === false) words.push(queue.relays.length > 0 && queue.relays.every((r) => r.state === "open") ? "No relay is in use: nothing is sent." : "The scheduler is not ready: see its log.");
+  // Of each message that comes there is nothing to be told for a moment.
+  countedAt = queue.counted === false ? countedAt : performance.now();
+  if (performance.now() - countedAt > PATIENCE) words.push("Folders are still being read: figures may grow.");
+  const down = queue.relays.filter((relay) => relay.state === "open");
+  // Most reasons name their relay.
+  const why = down.map(({ relay, why }) => (!why ? relay : why.includes(relay) ? why : `${relay}: ${why}`)).join("; ");
+  if (down.length > 0) words.push(down.length === queue.relays.length ? `No relay is in use, nothing is sent. ${why}` : `${plural(down.length, "relay")} of ${count(queue.relays.length)} out of use. ${why}`);
+  else if (queue.ready === false) words.push("The scheduler is not ready: see its log.");
+  attribute(byId("trouble"), "data-state", down.length > 0 && down.length === queue.relays.length ? "bad" : null);
   shown(byId("trouble"), words.length > 0);
   text(byId("trouble"), words.join(" "));
 }
@@ -171,6 +180,10 @@ byId("theme").value = document.documentElement.dataset.theme ?? "auto";
 byId("theme").addEventListener("change", () => setTheme(byId("theme").value));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { charts.redraw(); plan(); });
 
+// Whoever looks at one priority only means that one.
+const pause = () => actions.pause(messages.chosenPriority() && messages.chosenPriority() !== "z" ? { priority: messages.chosenPriority() } : {});
+byId("pause").addEventListener("click", pause);
+
 async function showKeys() {
   const answer = await dialogs.keys(actions.singleKeys());
   if (answer) try { localStorage.setItem("single-keys", answer); } catch { /* they stay as they are */ }
@@ -181,6 +194,7 @@ const KEYS = {
   "/": () => byId("q").focus(),
   m: () => messages.focusRow(),
   u: () => actions.undo(),
+  p: () => pause(),
   t: () => { const all = ["auto", "light", "dark"]; setTheme(all[(all.indexOf(byId("theme").value) + 1) % all.length]); },
   x: lock,
   "?": showKeys,

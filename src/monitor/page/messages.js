@@ -12,6 +12,8 @@ const SPACER = byId("spacer");
 let model = null;
 let acts = null;
 let order = [];
+// id → its place in `order`
+let places = new Map();
 let orderedFor = "";
 let orderedAt = 0;
 // id → row's element and its parts
@@ -54,9 +56,14 @@ const COMPARE = {
   list: (a, b) => a.list.localeCompare(b.list) || a.arrival_time - b.arrival_time,
 };
 
+// What waits for its time, for its next try or for whoever holds it says so itself, with its own time and note. Stuck is what
+// could be sent, and something else is in the way.
+const OWN = { scheduled: (row) => row.not_before, deferred: (row) => row.next_try, held: (row) => row.held };
+export const isStuck = (row) => Boolean(row.stuck) && (row.stuck.startsWith("paused") || !OWN[row.state]?.(row));
+
 function matches(row, words) {
   if (filter.priority && row.priority !== filter.priority) return false;
-  if (filter.state === "stuck") { if (!row.stuck) return false; }
+  if (filter.state === "stuck") { if (!isStuck(row)) return false; }
   else if (filter.state && row.state !== filter.state) return false;
   if (words.length === 0) return true;
   const text = `${row.queue_id} ${row.sender ?? ""}`.toLowerCase();
@@ -77,8 +84,11 @@ function arrange() {
   for (const row of model.messages.values()) if (matches(row, words)) found.push(row);
   const compare = COMPARE[filter.sort] ?? COMPARE.priority;
   found.sort((a, b) => compare(a, b) || (a.queue_id < b.queue_id ? -1 : 1));
+  // Who was at a message that is not in the list any more goes on at the one that has its place now.
+  const place = current === null ? 0 : Math.max(0, order.indexOf(current));
   order = found.map((row) => row.queue_id);
-  if (current === null || !model.messages.has(current)) current = order[0] ?? null;
+  places = new Map(order.map((id, n) => [id, n]));
+  if (current === null || !places.has(current)) current = order[Math.min(place, order.length - 1)] ?? null;
 }
 
 function describe() {
@@ -111,8 +121,8 @@ export function show() {
   // The row that has the focus stays, or a scroll by wheel would throw the keyboard's user out.
   const focused = document.activeElement?.closest?.("#rows [data-id]")?.dataset.id;
   if (focused && !wanted.has(focused)) {
-    const at = order.indexOf(focused);
-    if (at >= 0) wanted.set(focused, at);
+    const at = places.get(focused);
+    if (at !== undefined) wanted.set(focused, at);
   }
   for (const [id, parts] of rows) {
     if (wanted.has(id)) continue;
@@ -167,7 +177,7 @@ function make(id) {
     state: el("span", { class: "pill" }),
     why: el("span", { class: "why" }),
     done: el("span", { class: "seg active" }), deferred: el("span", { class: "seg deferred" }), failed: el("span", { class: "seg failed" }),
-    figures: el("span", { class: "figures-of" }),
+    percent: el("span", { class: "percent", "aria-hidden": "true" }), figures: el("span", { class: "figures-of" }),
     rate: el("div", { role: "gridcell", class: "c-rate n" }),
     left: el("div", { role: "gridcell", class: "c-left n" }),
     age: el("div", { role: "gridcell", class: "c-age n" }),
@@ -178,7 +188,7 @@ function make(id) {
     el("div", { role: "gridcell", class: "c-pri" }, el("span", { class: "grip", "aria-hidden": "true", title: "Drag to another priority" }), parts.pri),
     el("div", { role: "gridcell", class: "c-list", title: id }, parts.list, parts.id),
     el("div", { role: "gridcell", class: "c-state" }, parts.state, parts.why),
-    el("div", { role: "gridcell", class: "c-progress" }, parts.bar, parts.figures),
+    el("div", { role: "gridcell", class: "c-progress" }, el("div", { class: "bar-line" }, parts.bar, parts.percent), parts.figures),
     parts.rate, parts.left, parts.age,
     el("div", { role: "gridcell", class: "c-acts" }, parts.hold, parts.release, parts.cancel));
   parts.node.addEventListener("dblclick", (event) => { if (!event.target.closest("button")) acts.details(id); });
@@ -192,39 +202,48 @@ function fill(parts, row, now, workers) {
   attribute(parts.pri, "data-p", row.priority);
   attribute(parts.pri, "aria-label", `Priority ${row.priority}. Move ${row.queue_id} to another`);
   text(parts.state, row.state);
-  attribute(parts.state, "data-state", row.stuck ? "stuck" : row.state);
+  attribute(parts.state, "data-state", isStuck(row) ? "stuck" : row.state);
   const why = explain(row, now, workers);
   text(parts.why, why);
   attribute(parts.why, "title", why);
-  parts.why.classList.toggle("stuck", Boolean(row.stuck));
+  parts.why.classList.toggle("stuck", isStuck(row));
   const total = row.recipients_total;
   parts.done.style.width = `${share(row.recipients_done, total) * 100}%`;
   parts.deferred.style.width = `${share(row.deferred, total) * 100}%`;
   parts.failed.style.width = `${share(row.failed, total) * 100}%`;
   attribute(parts.bar, "aria-valuenow", Math.floor(share(row.recipients_done, total) * 100));
-  const parted = [`${count(row.recipients_done)} of ${count(total)}`, percent(row.recipients_done, total)];
+  const part = percent(row.recipients_done, total);
+  text(parts.percent, part);
+  const parted = [`${count(row.recipients_done)} of ${count(total)}`];
   if (row.deferred) parted.push(`${count(row.deferred)} deferred`);
   if (row.failed) parted.push(`${count(row.failed)} failed`);
   text(parts.figures, parted.join(" · "));
-  attribute(parts.bar, "aria-valuetext", parted.join(", "));
+  attribute(parts.figures, "title", parted.join(", "));
+  attribute(parts.bar, "aria-valuetext", part);
   text(parts.rate, row.rate > 0 ? rate(row.rate) : "");
   text(parts.left, row.time_left !== null && row.time_left !== undefined && row.recipients_left > 0 ? duration(row.time_left) : "");
   text(parts.age, duration(now - row.arrival_time));
   attribute(parts.age, "title", `arrived ${dateTime(row.arrival_time)}`);
   const held = row.priority === "z";
+  const unfit = held ? parts.hold : parts.release;
+  // A button that is hidden drops the focus to nowhere.
+  if (document.activeElement === unfit) parts.node.focus({ preventScroll: true });
   shown(parts.hold, !held);
   shown(parts.release, held);
 }
 
 // Who works on it; else why nobody does.
 function explain(row, now, workers) {
-  if (row.stuck) return row.stuck;
+  if (isStuck(row)) return row.stuck;
   if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
-  if (row.state === "scheduled" && row.not_before) return `not before ${nearTime(row.not_before, now)}, in ${duration(row.not_before - now)}`;
+  if (row.state === "scheduled" && row.not_before) {
+    const at = nearTime(row.not_before, now);
+    return row.not_before - now < 43200 ? `not before ${at}, in ${duration(row.not_before - now)}` : `not before ${at}`;
+  }
   if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${nearTime(row.next_try, now)}, in ${duration(row.next_try - now)}` : "next try now";
-  return "";
+  return row.stuck ?? "";
 }
 
 // --- by keyboard ---
@@ -239,20 +258,27 @@ function setCurrent(id) {
 }
 
 export function focusRow(id = current) {
-  if (id === null || !order.includes(id)) id = order[0];
-  if (id === undefined) return;
+  arrange();
+  if (!places.has(id)) id = current;
+  if (id === null) return;
   setCurrent(id);
   const height = rowHeight();
-  const top = order.indexOf(id) * height;
+  const top = places.get(id) * height;
   if (top < BODY.scrollTop) BODY.scrollTop = top;
   else if (top + height > BODY.scrollTop + BODY.clientHeight) BODY.scrollTop = top + height - BODY.clientHeight;
   show();
   rows.get(id)?.node.focus({ preventScroll: true });
 }
 
+// A message that was moved keeps the focus. A keyboard's user is taken to its new place; a mouse's stays where the mouse is.
+export function follow(id) {
+  const focused = document.activeElement;
+  if (focused?.closest("#rows [data-id]")?.dataset.id === id && focused.matches(":focus-visible")) focusRow(id);
+}
+
 function onKey(event) {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
-  const at = order.indexOf(current);
+  const at = places.get(current) ?? 0;
   const page = Math.max(1, Math.floor(BODY.clientHeight / rowHeight()) - 1);
   const go = (n) => {
     event.preventDefault();

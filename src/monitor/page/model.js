@@ -14,6 +14,8 @@ const SOON = 150;
 // The server reads a message's folder a little after its event: what was asked for at once is asked for once more.
 const AGAIN = 1500;
 const FEW = 12;
+// How long an order of this page is believed without the scheduler's word for it.
+const BELIEVED = 30000;
 
 export class Model extends EventTarget {
   queue = null;
@@ -26,9 +28,13 @@ export class Model extends EventTarget {
   // When all of this was true: the page's clock, milliseconds.
   asOf = null;
   #ahead = 0;
+  // What is known by more than an answer that may be older: id → { to, at, until }, `to` a priority, or null for "it has gone".
+  #known = new Map();
   #dirty = new Set();
   #again = new Set();
   #askAll = false;
+  // Answers in a row that were given while folders were being read; the first question finds none read.
+  #uncounted = 2;
   #timer = null;
   #due = 0;
   #asking = false;
@@ -69,40 +75,81 @@ export class Model extends EventTarget {
       case "progress":
         this.#progress(data);
         return;
-      case "done": case "gone": case "set-aside":
-        // A packet of it may have been set aside, and not all of it: the answer to the question tells.
-        if (kind === "set-aside") this.#dirty.add(id);
-        else this.#remove(id);
+      case "done":
+        this.#remove(id);
+        this.#know(id, null, 0);
         break;
       case "requeued":
-        if (row) {
-          row.priority = data.to;
-          row.state = data.to === "z" ? "held" : row.state === "held" ? "waiting" : row.state;
-          this.edition++;
-        }
+        this.#know(id, data.to, 0);
+        this.#move(row, data.to);
         this.#dirty.add(id);
         break;
-      case "lost": case "scheduler-started":
+      case "arrived": case "started":
+        if (this.#known.get(id)?.to === null && data.at > this.#known.get(id).since) this.#known.delete(id);
+        this.#dirty.add(id);
+        break;
+      // A pause is in the state of many.
+      case "lost": case "scheduler-started": case "pauses-changed":
         this.#askAll = true;
         break;
+      // "gone" is said, too, of a message whose arrival elsewhere is told of at once: the answer to the question tells.
       default:
         if (id !== undefined && kind !== "packet-taken" && kind !== "packet-left") this.#dirty.add(id);
     }
     this.#changed();
-    this.#soon(["arrived", "requeued", "started", "preempted", "done", "gone"].includes(kind) ? SOON : GAP);
+    this.#soon(["arrived", "requeued", "started", "preempted", "done", "gone", "pauses-changed"].includes(kind) ? SOON : GAP);
   }
 
-  // An order of this page was carried out: what is known of it is shown, and the rest asked for, at once.
+  // An order of this page was carried out: what is known of it is shown, and the rest asked for, at once. The server hears
+  // of it from the spool, as of everything, and may still answer with how it was.
   touched(id, priority = null) {
-    if (priority !== null) this.apply("requeued", { message: id, to: priority });
+    if (priority !== null) {
+      this.#know(id, priority, BELIEVED);
+      this.#move(this.messages.get(id), priority);
+    }
     this.#dirty.add(id);
+    this.#changed();
     this.#soon(0);
   }
 
-  // It has gone: there is nothing to ask for.
+  // It was cancelled: there is nothing to ask for.
   gone(id) {
-    this.apply("gone", { message: id });
+    this.#remove(id);
+    this.#know(id, null, BELIEVED);
+    this.#changed();
     this.#soon(0);
+  }
+
+  #know(id, to, during) {
+    const at = performance.now();
+    this.#known.set(id, { to, at, since: this.now(), until: at + during });
+  }
+
+  // Nothing is waited for any more that could contradict it.
+  #forget() {
+    const now = performance.now();
+    for (const [id, known] of this.#known) if (known.until < now - BELIEVED) this.#known.delete(id);
+  }
+
+  #move(row, to) {
+    if (!row || row.priority === to) return;
+    row.priority = to;
+    row.state = to === "z" ? "held" : row.state === "held" ? "waiting" : row.state;
+    row.stuck = null;
+    this.edition++;
+  }
+
+  // The row of an answer to a question that was asked then; null when it has gone since.
+  #current(row, asked) {
+    const known = this.#known.get(row.queue_id);
+    if (!known) return row;
+    if (asked > known.at && (known.to === row.priority || performance.now() > known.until)) {
+      this.#known.delete(row.queue_id);
+      return row;
+    }
+    if (known.to === null) return null;
+    this.#move(row, known.to);
+    return row;
   }
 
   #progress(data) {
@@ -120,8 +167,8 @@ export class Model extends EventTarget {
       if (row.state === "active" && !busy.has(row.queue_id)) this.#dirty.add(row.queue_id);
     }
     if (this.queue) {
+      // Its rate is that of what is being sent just now; the queue's counts what was done a moment ago, too.
       if (data.workers) this.queue.workers = data.workers;
-      if (typeof data.rate === "number") this.queue.rate = data.rate;
     }
     this.asOf = Date.now();
     this.#changed();
@@ -149,6 +196,7 @@ export class Model extends EventTarget {
     if (this.#asking) return this.#soon(GAP / 4);
     this.#asking = true;
     this.#asked = performance.now();
+    this.#forget();
     try {
       await this.#askForQueue();
       if (this.#dirty.size > FEW) this.#askAll = true;
@@ -172,11 +220,11 @@ export class Model extends EventTarget {
     const queue = await api.queue();
     this.#ahead = queue.time - Date.now() / 1000;
     this.queue = queue;
-    // While folders are still being read, figures of many messages come that no event tells of.
-    if (queue.counted === false) {
-      this.#askAll = true;
-      this.#soon(GAP);
-    }
+    // While folders are still being read, figures of many messages come that no event tells of, the last ones with the answer
+    // that all are read. A single one that has just come is read by the next question.
+    if (this.#uncounted > 1) this.#askAll = true;
+    this.#uncounted = queue.counted === false ? this.#uncounted + 1 : 0;
+    if (this.#uncounted > 0) this.#soon(GAP);
   }
 
   async #askForAll() {
@@ -184,8 +232,9 @@ export class Model extends EventTarget {
     this.#askAll = false;
     this.#dirty.clear();
     const answer = await api.messages({ limit: LIMIT, sort: "priority", ...this.#parameters });
-    this.messages = new Map(answer.messages.map((row) => [row.queue_id, row]));
-    this.total = answer.total;
+    const rows = answer.messages.map((row) => this.#current(row, began)).filter((row) => row !== null);
+    this.messages = new Map(rows.map((row) => [row.queue_id, row]));
+    this.total = answer.total - answer.messages.length + rows.length;
     this.edition++;
     const now = performance.now();
     this.#restAfterAll = now + 4 * (now - began);
@@ -195,17 +244,24 @@ export class Model extends EventTarget {
     const ids = [...this.#dirty];
     this.#dirty.clear();
     this.#askOnceMore(ids);
-    await Promise.all(ids.map(async (id) => {
-      try {
-        const row = await api.one(id);
-        if (!this.messages.has(id)) this.total++;
-        this.messages.set(id, row);
-        this.edition++;
-      } catch (error) {
-        if (error.status === 404) this.#remove(id);
-        else throw error;
+    if (ids.length === 0) return;
+    const asked = performance.now();
+    const answer = await api.some(ids);
+    const rows = new Map(answer.messages.map((row) => [row.queue_id, this.#current(row, asked)]));
+    for (const id of ids) {
+      const row = rows.get(id);
+      if (row === null) continue;
+      if (row === undefined) {
+        // On its way to where this page has moved it, or not waiting any more.
+        if (this.#known.get(id)?.until > asked) this.#dirty.add(id);
+        else this.#remove(id);
+        continue;
       }
-    }));
+      if (!this.messages.has(id)) this.total++;
+      this.messages.set(id, row);
+      this.edition++;
+    }
+    if (this.#dirty.size > 0) this.#soon(GAP);
   }
 
   #askOnceMore(ids) {

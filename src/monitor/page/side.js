@@ -1,4 +1,4 @@
-// Beside the messages: preemptions as they happen, workers, relays, what is paused.
+// Beside the messages: preemptions as they happen, workers, relays; and above everything what is paused.
 
 import { byId, el, text, attribute, shown, say } from "./dom.js";
 import { count, dateTime, duration, hourMinute, percent, precise, share, time } from "./format.js";
@@ -31,7 +31,7 @@ export function preempted(event) {
     entries.unshift(entry);
     byId("preemptions").prepend(entry.node);
     while (entries.length > KEPT) entries.pop().node.remove();
-    say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`);
+    say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`, "other");
   }
   entry.open.add(event.packet);
   entry.packets++;
@@ -68,17 +68,19 @@ export function showPreemptions(now) {
 // --- workers ---
 
 const workers = new Map();
+// Numbers are a host's own.
+const key = (worker) => `${worker.host ?? ""} ${worker.worker}`;
 
 export function showWorkers(list, now, open) {
   const place = byId("workers");
   for (const worker of list) {
-    let row = workers.get(worker.worker);
+    let row = workers.get(key(worker));
     if (!row) {
       row = { name: el("button", { type: "button", class: "link" }), fill: el("span", { class: "seg active" }), note: el("span", { class: "muted" }), badge: badge("z") };
       row.name.addEventListener("click", () => row.message && open(row.message));
       row.bar = el("div", { class: "bar thin", "aria-hidden": "true" }, row.fill);
       row.node = el("li", { class: "worker" }, el("span", { class: "worker-n", title: "worker" }, String(worker.worker)), row.badge, row.name, row.note, row.bar);
-      workers.set(worker.worker, row);
+      workers.set(key(worker), row);
       place.append(row.node);
     }
     row.message = worker.message;
@@ -94,11 +96,11 @@ export function showWorkers(list, now, open) {
     text(row.note, worker.message ? `${percent(worker.done, worker.recipients)}${worker.since ? ` · ${duration(now - worker.since)}` : ""}` : "");
     row.fill.style.width = worker.message ? `${share(worker.done, worker.recipients) * 100}%` : "0";
   }
-  const there = new Set(list.map((worker) => worker.worker));
-  for (const [number, row] of workers) {
-    if (there.has(number)) continue;
+  const there = new Set(list.map(key));
+  for (const [which, row] of workers) {
+    if (there.has(which)) continue;
     row.node.remove();
-    workers.delete(number);
+    workers.delete(which);
   }
   text(byId("work-sum"), `${count(list.filter((worker) => worker.message).length)} of ${count(list.length)} busy`);
 }
@@ -108,7 +110,7 @@ export function showWorkers(list, now, open) {
 const STATES = { closed: ["in use", "good"], open: ["out of use", "bad"], "half-open": ["being tried", "warn"] };
 let relaysShown = "";
 
-export function showRelays(relays, now) {
+export function showRelays(relays, now, pause) {
   const place = byId("relays");
   const key = JSON.stringify(relays) + (relays.some((r) => r.next_try) ? Math.floor(now) : "");
   if (key === relaysShown) return;
@@ -120,7 +122,8 @@ export function showRelays(relays, now) {
     if (relay.since && relay.state !== "closed") notes.push(`since ${hourMinute(relay.since)} (${duration(now - relay.since)})`);
     if (relay.next_try) notes.push(relay.next_try > now ? `next try in ${duration(relay.next_try - now)}` : "next try now");
     return el("li", { class: "relay" },
-      el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
+      el("div", { class: "relay-head" }, el("span", { class: `pill ${state}` }, word), el("b", { class: "mono" }, relay.relay),
+        el("button", { type: "button", class: "act", "aria-label": `Pause relay ${relay.relay}`, onclick: () => pause({ relay: relay.relay }) }, "Pause …")),
       el("p", { class: "muted" }, notes.join(" · ")),
       relay.why && relay.state !== "closed" ? el("p", { class: "why" }, relay.why) : null);
   }));
@@ -141,9 +144,8 @@ export function showPauses(pauses, resume) {
     const [, selector, name] = /^(relay|list|priority):(.*)$/s.exec(pause.what) ?? [];
     const what = selector ? `${selector} ${name}` : pause.what;
     const notes = [pause.by && `by ${pause.by}`, pause.since && `since ${dateTime(pause.since)}`, pause.until ? `until ${dateTime(pause.until)}` : "until it is resumed"];
-    return el("li", { class: "relay" }, el("span", { class: "pill warn" }, "paused"), el("b", {}, what),
-      el("p", { class: "muted" }, notes.filter(Boolean).join(" · ")),
-      pause.why ?? pause.reason ? el("p", { class: "why" }, pause.why ?? pause.reason) : null,
-      el("button", { type: "button", class: "quiet", onclick: () => resume(selector ? { [selector]: name } : {}, what) }, "Resume"));
+    return el("li", {}, el("b", {}, what), pause.why ? el("span", { class: "said" }, pause.why) : null,
+      el("span", { class: "muted" }, notes.filter(Boolean).join(" · ")),
+      el("button", { type: "button", class: "quiet", "aria-label": `Resume ${what}`, onclick: () => resume(selector ? { [selector]: name } : {}, pause) }, "Resume"));
   }));
 }
