@@ -321,7 +321,8 @@ impl View {
     pub fn rows_of(&self, ids: &HashSet<MessageId>) -> Vec<Row> {
         let around = self.surroundings();
         let model = self.model.lock();
-        ids.iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &model.pauses))).collect()
+        let circumstances = around.circumstances(&model.pauses);
+        ids.iter().filter_map(|id| Some(model.messages.get(id)?.row(&around, &circumstances))).collect()
     }
 
     /// Those that somebody works on now.
