@@ -186,7 +186,10 @@ mod tests {
         assert_eq!(told(&both, &other, State::Waiting), None);
         assert_eq!(told(&both, &news, State::Waiting).as_deref(), Some("no relay: refused; next try 9"));
         assert_eq!(told(&both, &news, State::Active), None);
-        assert_eq!(told(&both, &night, State::Waiting).as_deref(), Some("its list's window is closed until 1700006400"));
+        assert_eq!(
+            told(&both, &night, State::Waiting).as_deref(),
+            Some("its list's window is closed until 1700006400")
+        );
         assert_eq!(told(&both, &other, State::Deferred).as_deref(), Some("all that is left is deferred until 7"));
         assert_eq!(told(&both, &other, State::Scheduled).as_deref(), Some("not before 7"));
         let one = Circumstances::inside(now, &[], vec![&down], None);
