@@ -129,7 +129,7 @@ impl Worker {
             }
             Ok(None) => {
                 info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
-                self.shared.tell(|| Happening::Gone { message: message.folder.id().clone() });
+                self.shared.tell_gone(message.folder.name());
                 Err(End::Gone)
             }
             Err(error) => {

@@ -66,6 +66,9 @@ pub enum Happening {
         from: Priority,
         #[serde(with = "text")]
         to: Priority,
+        /// Who has held it, and why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// Its time was changed.
     Rescheduled {
@@ -179,6 +182,9 @@ pub enum Happening {
     Gone {
         #[serde(with = "text")]
         message: MessageId,
+        /// Who has cancelled it, and why, where that is so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// It is distributed: everybody has an outcome, its folder is removed.
     Done {
@@ -249,7 +255,7 @@ impl Happening {
             Preempted { message, .. } | Resumed { message, .. } => Some(message),
             Deferred { message, .. } | Failed { message, .. } | Uncertain { message, .. } => Some(message),
             Held { message, .. } | SetAside { message, .. } => Some(message),
-            Gone { message } | Done { message, .. } => Some(message),
+            Gone { message, .. } | Done { message, .. } => Some(message),
         }
     }
 }
@@ -348,7 +354,7 @@ mod tests {
     use super::*;
 
     fn gone(n: u64) -> Happening {
-        Happening::Gone { message: format!("l@d.{n}.1").parse().unwrap() }
+        Happening::Gone { message: format!("l@d.{n}.1").parse().unwrap(), why: None }
     }
 
     #[test]
@@ -378,6 +384,7 @@ mod tests {
             message: "my-list@my.dom.1192613090.972".parse().unwrap(),
             from: "5".parse().unwrap(),
             to: "z".parse().unwrap(),
+            why: None,
         };
         let event = Event { at: Moment(1_192_613_090_123_456), what };
         let line = serde_json::to_string(&event).unwrap();

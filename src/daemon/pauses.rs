@@ -24,6 +24,7 @@ use crate::spool::pause::{self, Paused};
 use super::clock;
 use super::events::Happening;
 use super::shared::Shared;
+use super::telling::shortened;
 
 /// How often workers look by themselves.
 const LOOK: Duration = Duration::from_secs(1);
@@ -103,9 +104,12 @@ impl Pauses {
     }
 }
 
+/// Pauses of which an event tells.
+const MOST_TOLD: usize = 100;
+
 fn told(paused: &Paused) -> String {
     match &paused.pause {
-        Some(pause) => format!("{} by {}: {}", paused.name, pause.by, pause.why),
+        Some(pause) => shortened(format!("{} by {}: {}", paused.name, pause.by, pause.why)),
         None => format!("{}: its file can't be read", paused.name),
     }
 }
@@ -133,7 +137,7 @@ impl Shared {
         *self.pauses.in_force.write() = pauses.clone();
         self.current().relays.pause(&pauses.relays());
         self.board.wake();
-        self.tell(|| Happening::PausesChanged { paused: pauses.0.iter().map(told).collect() });
+        self.tell(|| Happening::PausesChanged { paused: pauses.0.iter().take(MOST_TOLD).map(told).collect() });
     }
 
     /// The same, if nobody has done so lately.

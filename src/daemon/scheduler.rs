@@ -378,6 +378,7 @@ impl Scheduler {
         });
         match applied {
             Ok(current) => {
+                // First, so that whoever begins to listen now hears of it.
                 self.shared.live.reloaded(&current.settings);
                 self.shared.replace(current);
                 info!("configuration reloaded: each worker takes it up at its next boundary");
@@ -465,12 +466,12 @@ impl Scheduler {
         match come.remove(&message) {
             // A worker is on it, and tells at its boundary.
             Some((Priority::Held, ..)) if from != Priority::Held && !forgotten => {}
-            Some((to, ..)) if to != from => self.shared.tell(|| Happening::Requeued { message, from, to }),
+            Some((to, now, _)) if to != from => self.shared.tell_requeued(&now, from, to),
             Some((priority, now, _)) => {
                 let not_before = now.not_before().map(|at| at.0);
                 self.shared.tell(|| Happening::Rescheduled { message, priority, not_before });
             }
-            None if forgotten || from == Priority::Held => self.shared.tell(|| Happening::Gone { message }),
+            None if forgotten || from == Priority::Held => self.shared.tell_gone(&name),
             None => {}
         }
     }
@@ -480,8 +481,7 @@ impl Scheduler {
         match known {
             Found::New => self.shared.tell(|| Happening::Arrived { message, priority, not_before }),
             Found::From(from) => {
-                let from = Priority::At(from);
-                self.shared.tell(|| Happening::Requeued { message, from, to: priority });
+                self.shared.tell_requeued(&name, Priority::At(from), priority);
             }
             Found::Known => {}
         }
@@ -518,7 +518,7 @@ impl Scheduler {
         }
         if let Priority::At(level) = priority {
             for name in self.shared.board.end_look(level) {
-                self.shared.tell(|| Happening::Gone { message: name.id.clone() });
+                self.shared.tell_gone(&name);
             }
         }
         if drops {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::mail::{Level, MessageId, Moment, PacketName, Priority, Reply};
-use crate::spool::layout::FileName;
+use crate::spool::disk::Dir;
+use crate::spool::layout::{self, FileName, MessageName};
+use crate::spool::note::Note;
 
 use super::clock;
 use super::events::{Happening, Why};
 use super::message::OpenMessage;
 use super::possession::Possession;
-use super::shared::InFlight;
+use super::shared::{InFlight, Shared};
 use super::worker::{End, Worker};
 
 /// As the packet's file is named.
@@ -79,8 +81,7 @@ impl Worker {
     }
 
     pub(super) fn tell_requeued(&self, message: &OpenMessage, from: Level, to: Priority) {
-        let from = Priority::At(from);
-        self.shared.tell(|| Happening::Requeued { message: message.folder.id().clone(), from, to });
+        self.shared.tell_requeued(message.folder.name(), Priority::At(from), to);
     }
 
     /// Recipients that the relay refused, by what comes of it: deferred `until`, or failed for good.
@@ -104,6 +105,39 @@ impl Worker {
             }
         });
     }
+}
+
+impl Shared {
+    pub(super) fn tell_requeued(&self, name: &MessageName, from: Priority, to: Priority) {
+        self.tell(|| {
+            let place = || self.spool.at(Priority::Held).open_dir(&name.to_string()).ok();
+            let why = place().filter(|_| to == Priority::Held).and_then(|place| told(&place, layout::HELD));
+            Happening::Requeued { message: name.id.clone(), from, to, why }
+        });
+    }
+
+    pub(super) fn tell_gone(&self, name: &MessageName) {
+        self.tell(|| {
+            let place = self.spool.bad().open_dir(&name.to_string()).ok();
+            let why = place.and_then(|place| told(&place, layout::REASON));
+            Happening::Gone { message: name.id.clone(), why }
+        });
+    }
+}
+
+/// Who did it and why, by a note that is there.
+fn told(place: &Dir, file: &str) -> Option<String> {
+    Note::read(place, file).map(|note| shortened(format!("{}: {}", note.by, note.why)))
+}
+
+/// Somebody's words, no longer than a line of a log may be.
+pub(super) fn shortened(mut text: String) -> String {
+    const LONGEST: usize = 500;
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 impl From<&End> for Why {

@@ -414,7 +414,7 @@ impl Model {
                 }
             }
             // It may have been seen to go, and not where.
-            H::Gone { message } | H::SetAside { message, .. } => unread.push_back(message.clone()),
+            H::Gone { message, .. } | H::SetAside { message, .. } => unread.push_back(message.clone()),
             H::Done { message, .. } => self.messages.remove(message),
             _ => {}
         }

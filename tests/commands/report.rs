@@ -172,6 +172,50 @@ fn what_happened_before_a_kill_is_told_with_what_happened_after_it() {
     assert_eq!(events.iter().filter(started).count(), 1, "the second one, while it waited: {story}");
 }
 
+#[test]
+fn who_moved_held_paused_or_cancelled_it_is_told_with_the_reason() {
+    let bench = Bench::new();
+    let id = format!("moved@told.example.org.{}.1:at4000000000", now());
+    let id = id.as_str();
+    let name = id.split(':').next().unwrap();
+    let relay = Relay::start(Policy::new());
+    let scheduler = keeping(&bench, &relay);
+    bench.spool.put_packets("3", id, &[members("m", 3)]);
+    let log = log_of(&bench);
+    wait_for(&log, &["arrived", name, "4000000000"]);
+    bench.runs(&format!("requeue {name} --to 7"), DONE);
+    wait_for(&log, &["requeued", name, "\"to\":\"7\""]);
+    Told::of(bench.command(&format!("hold {name}")).args(["--reason", "ask the dean"]), DONE);
+    wait_for(&log, &["requeued", name, "\"to\":\"z\""]);
+    let told = bench.runs(&format!("report {name} --config report.toml"), DONE).stdout;
+    assert!(told.contains("is held, as far as the log goes: pat: ask the dean"), "{told}");
+    bench.runs(&format!("release {name}"), DONE);
+    wait_for(&log, &["requeued", name, "\"from\":\"z\""]);
+    Told::of(bench.command("pause --priority 7").args(["--reason", "a look"]), DONE);
+    wait_for(&log, &["pauses-changed", "a look"]);
+    bench.runs(&format!("reschedule {name} --at 4000000001"), DONE);
+    wait_for(&log, &["rescheduled", name, "4000000001"]);
+    Told::of(bench.command(&format!("cancel {name} --yes")).args(["--reason", "sent by mistake"]), DONE);
+    wait_for(&log, &["gone", name]);
+    scheduler.stop();
+    let told = bench.runs(&format!("report {name} --config report.toml"), DONE).stdout;
+    for words in [
+        "was cancelled by pat: sent by mistake",
+        "found at 3, not before 2096-10-02",
+        "requeued from 3 to 7",
+        "held, from 7, by pat: ask the dean",
+        "released to 7",
+        "paused: priority:7 by pat@",
+        ": a look",
+        "rescheduled: not before 2096-10-02",
+        "waited      and was never begun with",
+    ] {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+    let table = bench.runs("report --since 1h --config report.toml", DONE).stdout;
+    assert!(table.contains(name) && table.contains("gone"), "{table}");
+}
+
 /// A line of a log.
 fn line(at: f64, host: &str, event: &str, id: &str, more: &str) -> String {
     format!("{{\"at\":{at},\"event\":\"{event}\",\"message\":\"{id}\",{more}\"host\":\"{host}\",\"pid\":1}}\n")

@@ -141,7 +141,9 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
             )
         }
         H::Requeued { from: Priority::Held, to, .. } => format!("released to {to}"),
-        H::Requeued { from, to: Priority::Held, .. } => format!("held, from {from}"),
+        H::Requeued { from, to: Priority::Held, why, .. } => {
+            format!("held, from {from}{}", why.as_ref().map_or(String::new(), |why| format!(", by {why}")))
+        }
         H::Requeued { from, to, .. } => format!("requeued from {from} to {to}"),
         H::Rescheduled { not_before: None, .. } => "rescheduled: at once".into(),
         H::Rescheduled { not_before: Some(at), .. } => format!("rescheduled: not before {}", local_time(*at)),
@@ -178,7 +180,8 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
         H::Uncertain { packet, recipients, why, .. } => format!("{recipients} of {packet} are uncertain: {why}"),
         H::Held { why, .. } => format!("held: {why}"),
         H::SetAside { why, .. } => format!("set aside in bad/: {why}"),
-        H::Gone { .. } => "gone from where it was".into(),
+        H::Gone { why: Some(why), .. } => format!("cancelled by {why}"),
+        H::Gone { why: None, .. } => "gone from where it was".into(),
         H::Done { took, .. } => format!("distributed, {} after it came", duration(*took)),
         H::RelayDown { relay, why, pause } => {
             format!("relay {relay} is out of use for {}: {why}", duration(*pause))
@@ -195,11 +198,12 @@ fn at_length(story: &Story) -> String {
         End::Waiting => format!("waits{at}, as far as the log goes"),
         End::Active => format!("is being sent{at}, as far as the log goes"),
         End::Deferred => format!("waits{at} for another try of who was deferred, as far as the log goes"),
-        End::Held(None) => "is held, as far as the log goes; `show` says why".into(),
+        End::Held(None) => "is held, as far as the log goes".into(),
         End::Held(Some(why)) => format!("is held, as far as the log goes: {}", printable(why)),
         End::Done => "is distributed".into(),
         End::SetAside(why) => format!("was set aside in bad/: {}", printable(why)),
-        End::Gone => "was cancelled, or finished by somebody who keeps no log".into(),
+        End::Gone(Some(why)) => format!("was cancelled by {}", printable(why)),
+        End::Gone(None) => "was cancelled, or finished by somebody who keeps no log".into(),
     }
 }
 
@@ -211,7 +215,7 @@ fn name(end: &End) -> &'static str {
         End::Held(_) => "held",
         End::Done => "done",
         End::SetAside(_) => "set aside",
-        End::Gone => "gone",
+        End::Gone(_) => "gone",
     }
 }
 

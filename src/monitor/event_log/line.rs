@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_line_says_once_who_has_written_it_and_reads_back() {
-        let (gone, text) = line(Happening::Gone { message: "l@d.org.1.2".parse().unwrap() });
+        let (gone, text) = line(Happening::Gone { message: "l@d.org.1.2".parse().unwrap(), why: None });
         let expected = "{\"at\":1192613090.5,\"event\":\"gone\",\"message\":\"l@d.org.1.2\",\"host\":\"mail.example.org\",\"pid\":17}\n";
         assert_eq!(text, expected);
         assert_eq!(Line::read(text.trim_end().as_bytes()), Ok(gone));

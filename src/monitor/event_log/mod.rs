@@ -266,7 +266,7 @@ mod tests {
 
     fn tell(live: &Live, from: u64, count: u64) {
         for n in from..from + count {
-            live.events.tell(|| Happening::Gone { message: format!("l@d.org.{n}.1").parse().unwrap() });
+            live.events.tell(|| Happening::Gone { message: format!("l@d.org.{n}.1").parse().unwrap(), why: None });
         }
     }
 

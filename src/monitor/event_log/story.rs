@@ -74,13 +74,13 @@ pub enum End {
     Active,
     /// All that is left waits for another try.
     Deferred,
-    /// Perhaps by an operator, who says why in the spool.
+    /// By whom and why, where that is known.
     Held(Option<String>),
     /// Everybody has an outcome.
     Done,
     SetAside(String),
-    /// Cancelled, or finished by a process that keeps no log.
-    Gone,
+    /// Cancelled, by whom and why; or finished by a process that keeps no log.
+    Gone(Option<String>),
 }
 
 /// A worker gave way.
@@ -124,6 +124,7 @@ struct Work {
     /// When somebody worked on it: disjoint, in order.
     busy: BTreeMap<u64, u64>,
     is_held: bool,
+    held_by: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -233,9 +234,10 @@ impl Story {
                 self.not_before = not_before.map(|at| at as f64).or(self.not_before);
                 self.revive();
             }
-            H::Requeued { to, .. } => {
+            H::Requeued { to, why, .. } => {
                 self.stands(*to);
                 self.revive();
+                self.work.held_by.clone_from(why);
             }
             H::Rescheduled { priority, not_before, .. } => {
                 self.stands(*priority);
@@ -307,10 +309,10 @@ impl Story {
                 self.end = End::SetAside(why.clone());
                 self.ended = Some(now);
             }
-            H::Gone { .. } => {
+            H::Gone { why, .. } => {
                 // It is also told of what goes to another place without being seen to come there.
                 if self.ended.is_none() {
-                    self.end = End::Gone;
+                    self.end = End::Gone(why.clone());
                     self.ended = Some(now);
                 }
             }
@@ -391,7 +393,7 @@ impl Story {
         self.took = self.ended.map(|ended| since(self.came, ended));
         if self.end == End::Waiting {
             self.end = if self.work.is_held {
-                End::Held(None)
+                End::Held(self.work.held_by.take())
             } else if is_active {
                 End::Active
             } else if self.deferred > 0 && self.work.packets.is_empty() {
