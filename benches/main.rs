@@ -5,6 +5,7 @@
 //! `benches/runs/<date>-<commit>/`.
 
 mod ceiling;
+mod crowd;
 mod decision;
 mod distance;
 mod packages;
@@ -29,6 +30,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some(sinks::CHILD) => return sinks::serve(),
+        Some(crowd::CHILD) => return crowd::be_one(&arguments[1..]),
         Some(peers::SENDMAIL) => return peers::sendmail(&arguments[1..]),
         _ => {}
     }

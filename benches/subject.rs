@@ -23,7 +23,6 @@ pub fn message() -> String {
 
 pub fn program(spool: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    // What is served besides is measured by itself.
     command.arg("--spool").arg(spool).env("SYMPA_DIST_HTTP_LISTEN", "").stdin(Stdio::null());
     command
 }
@@ -71,23 +70,30 @@ pub struct Setting {
     pub sync: &'static str,
     pub log: &'static str,
     pub uncertain: &'static str,
+    /// `http.listen`: what is served besides is measured by itself.
+    pub http: &'static str,
 }
 
-pub const DEFAULT: Setting = Setting { workers: 8, recipients: 50, sync: "data", log: "info", uncertain: "resend" };
+pub const DEFAULT: Setting =
+    Setting { workers: 8, recipients: 50, sync: "data", log: "info", uncertain: "resend", http: "" };
 
 /// A running scheduler. Dropped, it is killed.
-pub struct Run(Child);
+pub struct Run {
+    child: Child,
+    log: tempfile::NamedTempFile,
+}
 
 pub fn launch(spool: &Path, relay: &str, setting: Setting) -> Run {
-    let log = std::fs::File::create(scratch().join("log")).expect("a log file");
+    let log = tempfile::NamedTempFile::new_in(scratch()).expect("a log file");
     let mut command = program(spool);
-    command.args(run_arguments(relay, setting));
-    Run(command.stdout(Stdio::null()).stderr(log).spawn().expect("run"))
+    command.args(run_arguments(relay, setting)).env("SYMPA_DIST_HTTP_LISTEN", setting.http);
+    let child = command.stdout(Stdio::null()).stderr(log.reopen().expect("it is there")).spawn().expect("run");
+    Run { child, log }
 }
 
 /// Behind `--spool`.
 pub fn run_arguments(relay: &str, setting: Setting) -> Vec<String> {
-    let Setting { workers, recipients, sync, log, uncertain } = setting;
+    let Setting { workers, recipients, sync, log, uncertain, http: _ } = setting;
     let text = format!(
         "--log-level {log} --log-format json run --relay {relay} --workers {workers} --checkpoint-sync {sync} \
          --on-uncertain {uncertain} --recipients-per-transaction {recipients}"
@@ -97,20 +103,37 @@ pub fn run_arguments(relay: &str, setting: Setting) -> Vec<String> {
 
 impl Run {
     pub fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     /// TERM, and its end, which must be a good one.
     pub fn term(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("TERM");
-        assert!(self.0.wait().expect("its end").success());
+        assert!(self.child.wait().expect("its end").success());
     }
 
     /// KILL, and its end.
     pub fn kill(mut self) {
-        self.0.kill().expect("kill");
-        self.0.wait().expect("its end");
+        self.child.kill().expect("kill");
+        self.child.wait().expect("its end");
+    }
+
+    /// Where it serves, once it says so in its log.
+    pub fn http(&self) -> String {
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = std::fs::read_to_string(self.log.path()).expect("the log");
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let said = lines
+                .filter(|line| line["message"] == "http")
+                .find_map(|line| Some(line["listen"].as_str()?.to_owned()));
+            if let Some(address) = said {
+                return address;
+            }
+            assert!(Instant::now() < patience, "it doesn't serve: {log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A number of `/proc/<pid>/status`.
@@ -129,8 +152,8 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         // After its end both do nothing.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

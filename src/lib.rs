@@ -29,7 +29,7 @@
 //! # Invariants
 //!
 //! - **I1 A visible name is complete.** Files, then folder, are synced before the rename that shows them.
-//! - **I2 One claim a packet**, across threads and processes.
+//! - **I2 One claim a packet**, across threads, processes and hosts.
 //! - **I3 A checkpoint only advances**, and never past a recipient without a durable outcome.
 //! - **I4 Only at boundaries** does anything stop, yield or move on.
 //! - **I5 The scan is the truth, the watch is a hint.** Losing every event costs time, never mail.

@@ -17,6 +17,7 @@ use sympa_dist::spool::check::{self, Knowledge};
 use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::failures::Failure;
 use sympa_dist::spool::layout::{self, BadName, Entry, FileName, Incoming, PauseName, SchedulerName};
+use sympa_dist::spool::mark::Mark;
 use sympa_dist::spool::note::Note;
 use sympa_dist::spool::pause::Pause;
 use sympa_dist::spool::reports::Reported;
@@ -113,6 +114,9 @@ fn samples() -> Vec<Sample> {
         assert_eq!((name.host, name.pid), (running.host, running.pid));
         samples.push(Sample { path, kind: "<host>.<process id>".into(), file: None });
     }
+    let mark = root.join("cluster");
+    serde_json::from_str::<Mark>(&fs::read_to_string(&mark).unwrap()).unwrap();
+    samples.push(Sample { path: mark, kind: "cluster".into(), file: None });
     for text in names(&root.join("paused")) {
         let path = root.join("paused").join(&text);
         name::<PauseName>(&text);

@@ -1,6 +1,7 @@
 //! What is measured. Each scenario checks, at the receiving end, that all was delivered that it claims.
 
 mod distance;
+mod http;
 mod inject;
 mod memory;
 mod peers;
@@ -45,6 +46,7 @@ pub const ALL: &[Scenario] = &[
     scenario("start", start::start),
     scenario("inject", inject::inject),
     scenario("memory", memory::memory),
+    scenario("http", http::http),
     scenario("scale", scale::scale),
     scenario("decision", decision),
     scenario("simulate-university", simulator::university),

@@ -52,6 +52,9 @@ _sympa__dist() {
             sympa__dist,release)
                 cmd="sympa__dist__subcmd__release"
                 ;;
+            sympa__dist,report)
+                cmd="sympa__dist__subcmd__report"
+                ;;
             sympa__dist,requeue)
                 cmd="sympa__dist__subcmd__requeue"
                 ;;
@@ -151,6 +154,9 @@ _sympa__dist() {
             sympa__dist__subcmd__help,release)
                 cmd="sympa__dist__subcmd__help__subcmd__release"
                 ;;
+            sympa__dist__subcmd__help,report)
+                cmd="sympa__dist__subcmd__help__subcmd__report"
+                ;;
             sympa__dist__subcmd__help,requeue)
                 cmd="sympa__dist__subcmd__help__subcmd__requeue"
                 ;;
@@ -191,7 +197,7 @@ _sympa__dist() {
 
     case "${cmd}" in
         sympa__dist)
-            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -749,7 +755,7 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__help)
-            opts="run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1014,6 +1020,20 @@ _sympa__dist() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sympa__dist__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sympa__dist__subcmd__help__subcmd__requeue)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1251,7 +1271,7 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__queue)
-            opts="-h --json --recipients --relays --pauses --list --priority --config --spool --log-level --log-format --help"
+            opts="-h --json --recipients --relays --pauses --list --priority --ages --by --count --sort --reverse --watch --config --spool --log-level --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1262,6 +1282,22 @@ _sympa__dist() {
                     return 0
                     ;;
                 --priority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "priority list" -- "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -W "recipients messages" -- "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "priority age arrival left deferred failed list size state" -- "${cur}"))
+                    return 0
+                    ;;
+                --watch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1304,6 +1340,52 @@ _sympa__dist() {
                     return 0
                     ;;
                 --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__report)
+            opts="-h --list --since --until --json --events --config --spool --log-level --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --list)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -34,6 +34,7 @@ complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "run" -d 'Dist
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "inject" -d 'Queues a message: prints its id on standard output'
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "queue" -d 'Shows what waits, and how far it is'
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "show" -d 'Shows one message, packet by packet'
+complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "report" -d 'Tells what happened to messages, from the event log'
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "check" -d 'Looks for damage in the spool; exit code 1 if there is any'
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "requeue" -d 'Moves messages to another priority, also while they are being sent'
 complete -c sympa-dist -n "__fish_sympa_dist_needs_command" -f -a "reschedule" -d 'Gives messages another time, before which they are not sent'
@@ -78,6 +79,20 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand inject" -l keep-or
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand inject" -s h -l help -d 'Print help'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l list -d 'Only this list\'s messages' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l priority -d 'Only messages at this priority' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l by -d 'With --ages: what has a row [default: priority]' -r -f -a "priority\t''
+list\t''"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l count -d 'With --ages: what is counted [default: recipients]' -r -f -a "recipients\t'Recipients that wait for their first or another try'
+messages\t''"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l sort -d 'In which order [default: most urgent first, then as they came; with --ages: most first]' -r -f -a "priority\t'Most urgent first, then as they came'
+age\t'Oldest first'
+arrival\t'Newest first'
+left\t'Most recipients that nobody has tried to send to first'
+deferred\t'Most deferred recipients first'
+failed\t'Most failed recipients first'
+list\t'By the list\'s address'
+size\t'Biggest first'
+state\t'By state, then as they are listed without --sort'"
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l watch -d 'Again and again, every so many seconds [default: 2], until INT' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
@@ -86,7 +101,9 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l json -d 
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l recipients -d 'With --json: the recipients that have no final outcome, too'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l relays -d 'The relays of the schedulers that run, instead of messages'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l pauses -d 'What is paused, instead of messages'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -s h -l help -d 'Print help'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l ages -d 'How old what waits is: a row a priority, a column twice the minutes of the one before it'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -l reverse -d 'The other way round'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand queue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
@@ -94,6 +111,16 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l log-forma
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l json -d 'One JSON object'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -l failures -d 'Who failed for good, with the relay\'s answers'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -s h -l help -d 'Print help'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l list -d 'A line for each message of this list' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l since -d 'A line for each message to which something happened from then on: 2h (ago), 2026-12-01, 2026-12-01T18:00, a time with its zone, or unix seconds' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l until -d 'The same, up to then' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l events -d 'Event logs, with their predecessors: one a host [key: events.path]' -r -F
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l log-format -d 'auto, human, json or journald [key: log.format]' -r
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l json -d 'A JSON object a message and line; for an ID with all its events'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -s h -l help -d 'Print help'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
@@ -247,23 +274,24 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand completions" -l sp
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand completions" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand completions" -l log-format -d 'auto, human, json or journald [key: log.format]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "run" -d 'Distributes what the spool holds, and goes on until it is told to stop'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "inject" -d 'Queues a message: prints its id on standard output'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "queue" -d 'Shows what waits, and how far it is'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "show" -d 'Shows one message, packet by packet'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "check" -d 'Looks for damage in the spool; exit code 1 if there is any'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "requeue" -d 'Moves messages to another priority, also while they are being sent'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "reschedule" -d 'Gives messages another time, before which they are not sent'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "hold" -d 'Holds messages: not sent until they are released'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "release" -d 'Lets held messages go'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "cancel" -d 'Cancels messages: whoever has not got them doesn\'t'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "pause" -d 'Pauses a list, a priority, a relay, or everything, on all hosts, from the next boundary on'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "resume" -d 'Lets go on what was paused; exit code 1 if it was not'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "bad" -d 'Lists what was set aside in bad/ and why; shows one; puts one back'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "demo" -d 'Shows it all at work in a temporary spool: no MTA, no database, no configuration'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "config" -d 'Checks or shows the configuration'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "completions" -d 'Prints the completion script of a shell'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "run" -d 'Distributes what the spool holds, and goes on until it is told to stop'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "inject" -d 'Queues a message: prints its id on standard output'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "queue" -d 'Shows what waits, and how far it is'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "show" -d 'Shows one message, packet by packet'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "report" -d 'Tells what happened to messages, from the event log'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "check" -d 'Looks for damage in the spool; exit code 1 if there is any'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "requeue" -d 'Moves messages to another priority, also while they are being sent'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "reschedule" -d 'Gives messages another time, before which they are not sent'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "hold" -d 'Holds messages: not sent until they are released'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "release" -d 'Lets held messages go'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "cancel" -d 'Cancels messages: whoever has not got them doesn\'t'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "pause" -d 'Pauses a list, a priority, a relay, or everything, on all hosts, from the next boundary on'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "resume" -d 'Lets go on what was paused; exit code 1 if it was not'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "bad" -d 'Lists what was set aside in bad/ and why; shows one; puts one back'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "demo" -d 'Shows it all at work in a temporary spool: no MTA, no database, no configuration'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "config" -d 'Checks or shows the configuration'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "completions" -d 'Prints the completion script of a shell'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and not __fish_seen_subcommand_from run inject queue show report check requeue reschedule hold release cancel pause resume bad demo config completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from bad" -f -a "list" -d 'Lists them (without a command as well)'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from bad" -f -a "show" -d 'Shows what is in one, and what keeps it from being put back'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from bad" -f -a "retry" -d 'Puts them back into the queue, after checks; whoever has got the message doesn\'t get it again'

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::check::KNOWLEDGE;
-use super::report::{local_time, printable};
+use super::figures::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::Priority;

@@ -12,10 +12,13 @@
 mod bad;
 mod cancel;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod completions;
 mod config;
 pub mod configuration;
 mod demo;
+mod figures;
 mod hold;
 mod inject;
 mod log;
@@ -32,6 +35,8 @@ mod run;
 mod selection;
 mod show;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +81,10 @@ pub enum Command {
     Run(run::Run),
     Inject(inject::Inject),
     Queue(queue::Queue),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Show(show::Show),
+    Report(report::Report),
     Check(check::Check),
     Requeue(requeue::Requeue),
     Reschedule(reschedule::Reschedule),
@@ -86,6 +94,8 @@ pub enum Command {
     Pause(pause::PauseCommand),
     Resume(resume::Resume),
     Bad(bad::Bad),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterCommand),
     Demo(demo::Demo),
     Config(config::Config),
     Completions(completions::Completions),
@@ -153,7 +163,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Run(command) => command.run(&global),
         Command::Inject(command) => command.run(&global),
         Command::Queue(command) => command.run(&global),
+        #[cfg(feature = "top")]
+        Command::Top(command) => command.run(&global),
         Command::Show(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Requeue(command) => command.run(&global),
         Command::Reschedule(command) => command.run(&global),
@@ -163,6 +176,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Pause(command) => command.run(&global),
         Command::Resume(command) => command.run(&global),
         Command::Bad(command) => command.run(&global),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(command) => command.run(&global),
         Command::Demo(command) => command.run(&global),
         Command::Config(command) => command.run(&global),
         Command::Completions(command) => command.run(),

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::report::local_time;
+use super::figures::local_time;
 use super::{CliError, Exit, Global, configuration, person};
 use crate::daemon::clock;
 use crate::deliver::{RelaySettings, RelayUrl};

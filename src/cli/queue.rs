@@ -1,18 +1,29 @@
 //! `sympa-dist queue`: what waits, read from disk, correct while workers run.
 
+mod ages;
+mod sort;
+mod watch;
+
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
 
-use super::report::{PauseRow, Row, age, local_time, printable};
+use super::figures::{PauseRow, Row, age, local_time, printable};
 use super::{CliError, Exit, Global, say, show};
 use crate::daemon::clock;
+use crate::daemon::settings::Settings;
 use crate::mail::Priority;
-use crate::spool::census::{self, Census};
+use crate::spool::Spool;
+use crate::spool::census::{self, Census, Message};
 use crate::spool::layout::MessageName;
 use crate::spool::pause::{self, Paused};
 use crate::spool::running::{self, Scheduler};
+use ages::{Ages, By, Count};
+use sort::Sort;
+use watch::Frame;
 
 /// Shows what waits, and how far it is
 #[derive(Args, Debug)]
@@ -35,82 +46,145 @@ pub struct Queue {
     /// Only messages at this priority
     #[arg(long, value_name = "P")]
     priority: Option<Priority>,
+    /// How old what waits is: a row a priority, a column twice the minutes of the one before it
+    #[arg(long, conflicts_with_all = ["relays", "pauses", "recipients"])]
+    ages: bool,
+    /// With --ages: what has a row [default: priority]
+    #[arg(long, value_name = "WHAT", requires = "ages")]
+    by: Option<By>,
+    /// With --ages: what is counted [default: recipients]
+    #[arg(long, value_name = "WHAT", requires = "ages")]
+    count: Option<Count>,
+    /// In which order [default: most urgent first, then as they came; with --ages: most first]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["relays", "pauses"])]
+    sort: Option<Sort>,
+    /// The other way round
+    #[arg(long, requires = "sort")]
+    reverse: bool,
+    /// Again and again, every so many seconds [default: 2], until INT
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = watch::interval)]
+    watch: Option<Duration>,
 }
 
 impl Queue {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let (spool, settings) = global.open_spool_and_settings()?;
-        let ageing = settings.ageing();
-        let now = clock::epoch();
-        let schedulers = running::list(&spool)?;
+        if let Some(interval) = self.watch {
+            let every = format!("every {}s", interval.as_secs_f64());
+            return watch::watch(interval, &format!("sympa-dist queue, {every}"), || {
+                let (mut text, mut complaints) = (Vec::new(), Vec::new());
+                if !self.json {
+                    writeln!(text, "{}", local_time(clock::epoch().0))?;
+                }
+                self.look(&spool, &settings, &mut text, &mut complaints)?;
+                Ok(Frame { text, complaints })
+            });
+        }
+        // One write a screenful: a million messages are a million lines.
+        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut complaints = Vec::new();
+        let exit = self.look(&spool, &settings, &mut stdout, &mut complaints)?;
+        stdout.flush()?;
+        complaints.iter().for_each(|complaint| say(complaint));
+        Ok(exit)
+    }
+
+    /// Writes what is asked for, as it is now.
+    fn look(
+        &self,
+        spool: &Spool,
+        settings: &Settings,
+        out: &mut impl Write,
+        complaints: &mut Vec<String>,
+    ) -> Result<Exit, CliError> {
+        let (ageing, now) = (settings.ageing(), clock::epoch());
+        let schedulers = running::list(spool)?;
         if self.relays {
-            return self.print_relays(&schedulers);
+            return self.print_relays(out, &schedulers);
         }
-        let pauses = pause::list(&spool, now)?;
+        let pauses = pause::list(spool, now)?;
         if self.pauses {
-            return self.print_pauses(&pauses);
+            return self.print_pauses(out, &pauses);
         }
-        let Census { mut messages, mut damaged } = census::take(&spool)?;
+        let Census { mut messages, mut damaged } = census::take(spool)?;
         let is_wanted = |at: Priority, name: &MessageName| {
             self.priority.is_none_or(|priority| at == priority)
                 && self.list.as_deref().is_none_or(|list| name.id.list() == list)
         };
         messages.retain(|message| is_wanted(message.priority, &message.name));
         damaged.retain(|(priority, name, _)| is_wanted(*priority, name));
-        // One write a screenful: a million messages are a million lines.
-        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
-        if self.json {
+        let row = |message: &Message| -> Result<Row, CliError> {
+            let mut row = Row::of(message, ageing, now).with_pauses(message, &pauses);
+            if self.recipients {
+                row.recipients = Some(show::recipients(spool, message)?);
+            }
+            Ok(row)
+        };
+        if self.json && self.sort.is_none() && !self.ages {
+            // One at a time: a million messages with their recipients are more than there is memory for.
             for message in &messages {
-                let mut row = Row::of(message, ageing, now).with_pauses(message, &pauses);
-                if self.recipients {
-                    row.recipients = Some(show::recipients(&spool, message)?);
-                }
-                serde_json::to_writer(&mut stdout, &row).map_err(std::io::Error::from)?;
-                writeln!(stdout)?;
+                print_json(out, &row(message)?)?;
             }
         } else {
-            let row = |message| Row::of(message, ageing, now).with_pauses(message, &pauses);
-            let rows: Vec<Row> = messages.iter().map(row).collect();
-            print(&mut stdout, &rows, now.0)?;
-            for paused in &pauses {
-                writeln!(stdout, "-- {}", PauseRow::of(paused))?;
+            let mut rows: Vec<Row> = messages.iter().map(row).collect::<Result<_, _>>()?;
+            if let Some(sort) = self.sort {
+                sort.messages(&mut rows);
+                if self.reverse {
+                    rows.reverse();
+                }
             }
-            if !messages.is_empty() {
-                print_troubles(&mut stdout, &schedulers)?;
+            if self.ages {
+                self.print_ages(out, &rows, now.0)?;
+            } else if self.json {
+                rows.iter().try_for_each(|row| print_json(out, row))?;
+            } else {
+                print(out, &rows, now.0)?;
+            }
+            if !self.json {
+                for paused in &pauses {
+                    writeln!(out, "-- {}", PauseRow::of(paused))?;
+                }
+                if !messages.is_empty() {
+                    print_troubles(out, &schedulers)?;
+                }
             }
         }
-        stdout.flush()?;
         for (priority, name, error) in &damaged {
-            say(&format!("{name} at {priority} is not shown: {error}"));
+            complaints.push(format!("{name} at {priority} is not shown: {error}"));
         }
         Ok(if damaged.is_empty() { Exit::Done } else { Exit::Findings })
     }
 
-    fn print_pauses(&self, pauses: &[Paused]) -> Result<Exit, CliError> {
-        let mut stdout = std::io::stdout().lock();
+    fn print_ages(&self, out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
+        let (by, count) = (self.by.unwrap_or(By::Priority), self.count.unwrap_or(Count::Recipients));
+        let mut ages = Ages::of(rows, by, count, self.sort, now);
+        if self.reverse {
+            ages.reverse();
+        }
+        if self.json { print_json(out, &ages) } else { ages.print(out) }
+    }
+
+    fn print_pauses(&self, out: &mut impl Write, pauses: &[Paused]) -> Result<Exit, CliError> {
         for row in pauses.iter().map(PauseRow::of) {
             if self.json {
-                serde_json::to_writer(&mut stdout, &row).map_err(std::io::Error::from)?;
-                writeln!(stdout)?;
+                print_json(out, &row)?;
             } else {
-                writeln!(stdout, "{row}")?;
+                writeln!(out, "{row}")?;
             }
         }
         Ok(if pauses.is_empty() { Exit::Findings } else { Exit::Done })
     }
 
-    fn print_relays(&self, schedulers: &[Scheduler]) -> Result<Exit, CliError> {
-        let mut stdout = std::io::stdout().lock();
+    fn print_relays(&self, out: &mut impl Write, schedulers: &[Scheduler]) -> Result<Exit, CliError> {
         for scheduler in schedulers {
             if self.json {
-                serde_json::to_writer(&mut stdout, scheduler).map_err(std::io::Error::from)?;
-                writeln!(stdout)?;
+                print_json(out, scheduler)?;
                 continue;
             }
             let Scheduler { host, pid, workers, since, .. } = scheduler;
-            writeln!(stdout, "{host} {pid}: {workers} workers, since {}", local_time(*since))?;
+            writeln!(out, "{host} {pid}: {workers} workers, since {}", local_time(*since))?;
             for relay in &scheduler.relays {
-                writeln!(stdout, "  {}", told(relay))?;
+                writeln!(out, "  {}", told(relay))?;
             }
         }
         match schedulers.is_empty() {
@@ -118,6 +192,11 @@ impl Queue {
             false => Ok(Exit::Done),
         }
     }
+}
+
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
 }
 
 /// Why nothing, or less, is sent.

@@ -1,201 +1,171 @@
-//! A message's figures, as `queue` and `show` give them to people and machines.
+//! `sympa-dist report`: what happened to a message, after the fact, from the event log.
+//!
+//! It reads the log and its predecessors, of several hosts if it is given them, and needs neither spool nor scheduler. What
+//! can't be read of them is counted and named, and the rest is told.
 
-use std::fmt;
+mod tell;
+mod when;
 
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
 use serde::Serialize;
 
-use crate::mail::{Epoch, MessageId};
-use crate::render::head::{self, SpoolHead};
-use crate::schedule::Ageing;
-use crate::spool::census::{Message, State};
-use crate::spool::note::Note;
-use crate::spool::pause::{Pause, Paused};
+use super::figures::{local_time, printable};
+use super::{CliError, Exit, Global, say};
+use crate::daemon::clock;
+use crate::daemon::events::Happening;
+use crate::mail::{MessageId, Moment};
+use crate::monitor::event_log::line::Line;
+use crate::monitor::event_log::reader::Reader;
+use crate::monitor::event_log::story::{Stories, Story};
 
-/// One line of `queue --json`. The names that `postqueue -j` has as well mean the same; readers pass over members they
-/// don't know.
-#[derive(Serialize, Debug)]
-pub struct Row {
-    /// The priority, `0` to `9` or `z`.
-    pub queue_name: String,
-    pub queue_id: String,
-    /// Unix seconds.
-    pub arrival_time: u64,
-    /// Octets.
-    pub message_size: u64,
-    pub forced_expire: bool,
-    pub sender: String,
-    /// Recipients without a final outcome; only on request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipients: Option<Vec<Recipient>>,
-    pub priority: String,
-    /// With ageing: at which level waiting has brought it, for choosing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chosen_priority: Option<String>,
-    pub state: &'static str,
-    pub list: String,
-    pub packets_total: u64,
-    pub packets_done: u64,
-    pub recipients_total: u64,
-    pub recipients_done: u64,
-    pub recipients_left: u64,
-    pub deferred: u64,
-    pub failed: u64,
-    /// Unix seconds; none: at once.
-    pub not_before: Option<u64>,
-    /// Then it is too late: what is left is held. Unix seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<u64>,
-    /// When the first deferred recipients are due, unix seconds.
-    pub next_try: Option<u64>,
-    pub workers: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<Note>,
-    /// The pause that stops it, if one does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<PauseRow>,
+/// Tells what happened to messages, from the event log
+#[derive(Args, Debug)]
+pub struct Report {
+    /// The story of this message
+    #[arg(value_name = "ID", conflicts_with_all = ["list", "since", "until"])]
+    id: Option<MessageId>,
+    /// A line for each message of this list
+    #[arg(long, value_name = "ADDRESS")]
+    list: Option<String>,
+    /// A line for each message to which something happened from then on: 2h (ago), 2026-12-01, 2026-12-01T18:00, a time
+    /// with its zone, or unix seconds
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// The same, up to then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// A JSON object a message and line; for an ID with all its events
+    #[arg(long)]
+    json: bool,
+    /// Event logs, with their predecessors: one a host [key: events.path]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    events: Vec<PathBuf>,
 }
 
-/// A pause.
-#[derive(Clone, Serialize, Debug)]
-pub struct PauseRow {
-    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL, with `%` for what a name can't have.
-    pub what: String,
-    /// `null`: its file can't be read.
+/// Events of one message that are kept for its story.
+const MOST_EVENTS: usize = 100_000;
+
+#[derive(Serialize)]
+struct Told<'s> {
     #[serde(flatten)]
-    pub pause: Option<Pause>,
-    #[serde(skip)]
-    told: String,
+    story: &'s Story,
+    events: &'s [Line],
 }
 
-impl PauseRow {
-    pub fn of(paused: &Paused) -> PauseRow {
-        let (what, told) = (paused.name.to_string(), super::pause::told(&paused.name));
-        PauseRow { what, told, pause: paused.pause.clone() }
-    }
-}
-
-impl fmt::Display for PauseRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = printable(&self.told);
-        let Some(Pause { since, by, why, until }) = &self.pause else {
-            return write!(f, "{what} is paused; its file can't be read");
+impl Report {
+    pub fn run(self, global: &Global) -> Result<Exit, CliError> {
+        let now = clock::epoch();
+        let time = |name: &str, text: &Option<String>| {
+            let parse = |text: &String| when::parse(text, now).map_err(|why| CliError::Usage(format!("{name}: {why}")));
+            text.as_ref().map(parse).transpose()
         };
-        let until = until.map_or("until it is resumed".into(), |until| format!("until {}", local_time(until)));
-        let (by, since, why) = (printable(by), local_time(*since), printable(why));
-        write!(f, "{what} is paused by {by} since {since}, {until}: {why}")
+        let (since, until) = (time("--since", &self.since)?, time("--until", &self.until)?);
+        if self.id.is_none() && self.list.is_none() && since.is_none() && until.is_none() {
+            return Err(CliError::Usage("of which messages? Give an ID, --list or --since".into()));
+        }
+        if since.zip(until).is_some_and(|(since, until)| since > until) {
+            return Err(CliError::Usage("--since is behind --until: nothing happens in between".into()));
+        }
+        let mut logs = self.events.clone();
+        if logs.is_empty() {
+            logs.extend(global.load()?.settings.events.path);
+        }
+        if logs.is_empty() {
+            let why = "nothing is kept of what happens: set events.path, or name a log by --events";
+            return Err(CliError::Usage(why.into()));
+        }
+        let mut reader = Reader::open(&logs).map_err(|error| CliError::TryAgain(format!("cannot read {error}")))?;
+        let (mut stories, mut events) = (Stories::default(), Vec::new());
+        let is_wanted = |id: &MessageId| {
+            self.id.as_ref().is_none_or(|wanted| wanted == id)
+                && self.list.as_deref().is_none_or(|list| id.list() == list)
+        };
+        for line in reader.by_ref() {
+            stories.hear(&line, is_wanted);
+            if let Some(id) = &self.id {
+                if events.len() < MOST_EVENTS && concerns(&line, id, &stories) {
+                    events.push(line);
+                }
+            } else if let (Some(since), Some(id)) = (since, line.event.what.message()) {
+                stories.forget(id, since.into());
+            }
+        }
+        let (lost, span) = (stories.lost, stories.span);
+        let mut told = stories.tell();
+        let is_in = |story: &Story| {
+            since.is_none_or(|since| story.last >= since.0 as f64)
+                && until.is_none_or(|until| story.first <= until.0 as f64)
+        };
+        told.retain(is_in);
+        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+        if self.json {
+            for story in &told {
+                match &self.id {
+                    Some(_) => serde_json::to_writer(&mut stdout, &Told { story, events: &events }),
+                    None => serde_json::to_writer(&mut stdout, story),
+                }
+                .map_err(std::io::Error::from)?;
+                writeln!(stdout)?;
+            }
+        } else if self.id.is_some() {
+            told.iter().try_for_each(|story| tell::story(&mut stdout, story, &events))?;
+        } else if !told.is_empty() {
+            tell::table(&mut stdout, &told)?;
+        }
+        stdout.flush()?;
+        self.complain(&reader, lost);
+        if told.is_empty() {
+            say(&self.nothing(span));
+        }
+        Ok(if told.is_empty() { Exit::Findings } else { Exit::Done })
     }
-}
 
-/// As in `postqueue -j`.
-#[derive(Serialize, Debug)]
-pub struct Recipient {
-    pub address: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delay_reason: Option<String>,
-}
-
-impl Row {
-    pub fn of(message: &Message, ageing: Option<Ageing>, now: Epoch) -> Row {
-        // What can't be read is the scheduler's to set aside; here it only lacks its totals.
-        let head = head::split(&message.top).map(|(head, _)| head).unwrap_or_default();
-        let (left, deferred) = (message.left(), message.deferred());
-        let here: u64 = message.packets.iter().filter(|packet| packet.name.retry.is_none()).map(|p| p.recipients).sum();
-        let recipients_total = head.recipients_total.unwrap_or(here.max(left + deferred + message.failed));
-        let fresh_packets = message.packets.iter().filter(|packet| packet.name.retry.is_none()).count() as u64;
-        let packets_total = head.packets_total.map_or(fresh_packets, u64::from).max(fresh_packets);
-        let id = &message.name.id;
-        // What is held, or not due, waits for something else than its turn.
-        let waits = matches!(message.state(now), State::Waiting | State::Active);
-        let level = message.priority.level().filter(|_| waits);
-        let chosen = ageing.zip(level).map(|(ageing, level)| ageing.lifted(level, message.waits_since(), now));
-        Row {
-            queue_name: message.priority.to_string(),
-            queue_id: id.to_string(),
-            arrival_time: id.arrival().0,
-            message_size: message.size,
-            forced_expire: false,
-            sender: sender(&head, id),
-            recipients: None,
-            priority: message.priority.to_string(),
-            chosen_priority: chosen.map(|level| level.to_string()),
-            state: message.state(now).as_str(),
-            list: id.list().to_owned(),
-            packets_total,
-            packets_done: packets_total - fresh_packets,
-            recipients_total,
-            recipients_done: recipients_total.saturating_sub(left + deferred + message.failed),
-            recipients_left: left,
-            deferred,
-            failed: message.failed,
-            not_before: message.name.not_before().map(|at| at.0),
-            not_after: head.not_after.map(|at| at.0),
-            next_try: message.next_try().map(|at| at.0),
-            workers: message.workers(now),
-            held: message.held.clone(),
-            paused: None,
+    /// What the answer lacks.
+    fn complain(&self, reader: &Reader, lost: u64) {
+        let damage = &reader.damage;
+        if damage.damaged > 0 {
+            say(&format!("{} lines or files can't be read and are not told of:", damage.damaged));
+            damage.named.iter().for_each(|what| say(&format!("  {}", printable(what))));
+            if damage.damaged > damage.named.len() as u64 {
+                say("  …");
+            }
+        }
+        if damage.unknown > 0 {
+            say(&format!("{} lines are of a kind that this version does not know", damage.unknown));
+        }
+        if lost > 0 {
+            say(&format!("{lost} events were lost before they could be written: something may be missing here"));
         }
     }
 
-    /// The same, with the pause that stops it.
-    pub fn with_pauses(self, message: &Message, pauses: &[Paused]) -> Row {
-        let level = message.priority.level();
-        let stops = |paused: &&Paused| level.is_some_and(|level| paused.stops(message.name.id.list(), level));
-        Row { paused: pauses.iter().find(stops).map(PauseRow::of), ..self }
-    }
-
-    /// mailq's mark behind the id.
-    pub fn mark(&self) -> &'static str {
-        match self.state {
-            state if state == State::Active.as_str() => "*",
-            state if state == State::Held.as_str() => "!",
-            _ => "",
+    fn nothing(&self, span: Option<(Moment, Moment)>) -> String {
+        let what = match (&self.id, &self.list) {
+            (Some(id), _) => format!("{id}: "),
+            (None, Some(list)) => format!("{list:?}: "),
+            (None, None) => String::new(),
+        };
+        let time = |at: Moment| local_time(at.epoch().0);
+        match span {
+            None => format!("{what}there are no events in the log"),
+            Some((from, to)) => {
+                format!("{what}nothing of it is in the log, which tells of {} to {}", time(from), time(to))
+            }
         }
     }
 }
 
-fn sender(head: &SpoolHead, id: &MessageId) -> String {
-    match &head.sender {
-        Some(sender) => sender.as_str().to_owned(),
-        None => {
-            let (local, domain) = id.list().rsplit_once('@').unwrap_or((id.list(), ""));
-            format!("{local}-owner@{domain}")
+/// Whether the line belongs to the message's story: it happened to it, it gave way to it, or it explains its waiting.
+fn concerns(line: &Line, id: &MessageId, stories: &Stories) -> bool {
+    use Happening as H;
+    match &line.event.what {
+        H::Preempted { message, by, .. } => message == id || by == id,
+        H::SchedulerStarted { .. } | H::SchedulerStopped { .. } | H::PausesChanged { .. } | H::Lost { .. } => {
+            stories.messages.get(id).is_some_and(|story| story.ended.is_none())
         }
-    }
-}
-
-/// A duration in the two largest units that say something: `3d4h`, `2h5m`, `40s`.
-pub fn age(seconds: u64) -> String {
-    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    match (d, h, m) {
-        (1.., ..) => format!("{d}d{h}h"),
-        (0, 1.., _) => format!("{h}h{m}m"),
-        (0, 0, 1..) => format!("{m}m{s}s"),
-        _ => format!("{s}s"),
-    }
-}
-
-/// Somebody else's text, without what a terminal would obey.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// Local time, as in a log.
-pub fn local_time(at: u64) -> String {
-    let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
-    match timestamp {
-        Some(at) => at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        None => at.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_has_two_units_at_most() {
-        for (seconds, text) in [(0, "0s"), (61, "1m1s"), (3_600, "1h0m"), (100_000, "1d3h")] {
-            assert_eq!(age(seconds), text);
-        }
+        H::RelayDown { .. } | H::RelayUp { .. } => stories.messages.get(id).is_some_and(|story| story.ended.is_none()),
+        what => what.message() == Some(id),
     }
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::figures::local_time;
 use super::inject::when;
-use super::report::local_time;
 use super::selection::Selection;
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;

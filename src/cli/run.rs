@@ -11,7 +11,6 @@ use clap::Args;
 use crossbeam_channel::{Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
-#[cfg(feature = "http")]
 use tracing::warn;
 
 use super::configuration::{self, Overrides};
@@ -20,6 +19,7 @@ use super::{CliError, Exit, Global, log};
 use crate::daemon::live::Live;
 use crate::daemon::settings::Settings;
 use crate::daemon::{self, Control};
+use crate::monitor::event_log::EventLog;
 #[cfg(feature = "http")]
 use crate::monitor::{http, view::View};
 use crate::spool::disk::Disk;
@@ -60,8 +60,14 @@ impl Run {
         obey_signals(orders, overrides)?;
         let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
         serve(&loaded.settings, &live);
+        let events = EventLog::start(&live, &loaded.settings.events)
+            .inspect_err(|error| warn!("cannot keep what happens: {error}; mail is distributed all the same"));
         let summary = daemon::run_on(&Disk::default(), loaded.settings, &control, &live)
-            .map_err(|error| CliError::TryAgain(error.to_string()))?;
+            .map_err(|error| CliError::TryAgain(error.to_string()));
+        if let Ok(events) = events {
+            events.finish();
+        }
+        let summary = summary?;
         if summary.uncertain.is_empty() {
             return Ok(Exit::Done);
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::report::{Recipient, Row, local_time, printable};
+use super::figures::{Recipient, Row, local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::MessageId;

@@ -42,7 +42,11 @@ pub enum Happening {
     /// Another configuration is in force.
     Reloaded,
     /// Something was paused or resumed.
-    PausesChanged,
+    PausesChanged {
+        /// All that is paused now, by whom and why.
+        #[serde(default)]
+        paused: Vec<String>,
+    },
     /// All directories were listed: what was not told of any more has gone.
     Scanned,
     /// A message was found.
@@ -80,6 +84,9 @@ pub enum Happening {
         priority: Priority,
         /// That can be sent now.
         packets: usize,
+        /// Of the whole message, where its producer said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipients: Option<u64>,
     },
     PacketTaken {
         #[serde(with = "text")]
@@ -99,6 +106,8 @@ pub enum Happening {
         done: usize,
         /// Since it was taken.
         took: f64,
+        #[serde(default)]
+        why: Why,
     },
     /// A worker gives way to a more urgent message.
     Preempted {
@@ -189,6 +198,40 @@ pub enum Happening {
     RelayUp {
         relay: String,
     },
+    /// So many events there was no room for. Told by whoever has written the others down, and by nobody here.
+    Lost {
+        lost: u64,
+    },
+}
+
+/// Why a worker has a packet no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// All its recipients have an outcome.
+    Finished,
+    Preempted,
+    /// The relay, or the connection to it, is in trouble.
+    Relay,
+    Paused,
+    /// Its list's window has closed.
+    WindowClosed,
+    Reloaded,
+    /// Requeued to a level that is not the worker's.
+    NotItsOwn,
+    /// The scheduler stops.
+    Stopped,
+    Held,
+    /// Everything was refused, and it is not clear yet whether that is a mistake.
+    Doubtful,
+    /// The message is not where it was.
+    Gone,
+    /// Another process has the packet, or it is not certain whose it is.
+    NotHeld,
+    /// One that this version does not know.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 impl Happening {
@@ -196,8 +239,8 @@ impl Happening {
     pub fn message(&self) -> Option<&MessageId> {
         use Happening::*;
         match self {
-            SchedulerStarted { .. } | SchedulerStopped { .. } | Reloaded | PausesChanged | Scanned => None,
-            RelayDown { .. } | RelayUp { .. } => None,
+            SchedulerStarted { .. } | SchedulerStopped { .. } | Reloaded | PausesChanged { .. } | Scanned => None,
+            RelayDown { .. } | RelayUp { .. } | Lost { .. } => None,
             Arrived { message, .. } | Requeued { message, .. } | Rescheduled { message, .. } => Some(message),
             Started { message, .. } => Some(message),
             PacketTaken { message, .. } | PacketLeft { message, .. } => Some(message),

@@ -13,6 +13,7 @@ use crate::spool::running;
 
 use super::clock;
 use super::events::Events;
+use super::settings::Settings;
 use super::shared::Shared;
 use super::supervisor::{Sign, Supervisor};
 use super::tally::Tally;
@@ -23,8 +24,12 @@ pub struct Live {
     pub events: Events,
     pub tally: Tally,
     supervisor: Option<Box<dyn Supervisor>>,
+    reloaded: RwLock<Option<Box<Heed>>>,
     scheduler: RwLock<Weak<Shared>>,
 }
+
+/// Whoever in this process has settings of its own.
+pub type Heed = dyn Fn(&Live, &Settings) + Send + Sync;
 
 /// A worker that has a packet.
 #[derive(Clone, Debug)]
@@ -79,6 +84,17 @@ impl Live {
     pub(super) fn show(&self, sign: Sign<'_>) {
         if let Some(supervisor) = &self.supervisor {
             supervisor.hear(sign);
+        }
+    }
+
+    /// Is told, by the scheduler's thread, of settings that a reload has put in force.
+    pub fn on_reload(&self, heed: Box<Heed>) {
+        *self.reloaded.write() = Some(heed);
+    }
+
+    pub(super) fn reloaded(&self, settings: &Settings) {
+        if let Some(heed) = &*self.reloaded.read() {
+            heed(self, settings);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 
@@ -27,6 +27,10 @@ pub struct OpenMessage {
     pub held: AtomicBool,
     /// About how many were to be sent to when it was opened.
     pub recipients: u64,
+    /// Of the whole message, by its producer's word.
+    pub recipients_total: Option<u64>,
+    /// Recipients that got an outcome since it was opened.
+    pub passed: AtomicU64,
     deck: Mutex<Deck>,
     bodies: Mutex<HashMap<Mode, Arc<Body>>>,
     pub latest_failures: Mutex<LatestFailures>,
@@ -102,11 +106,20 @@ impl OpenMessage {
             not_after: head.not_after,
             held: AtomicBool::new(false),
             recipients,
+            recipients_total: head.recipients_total,
+            passed: AtomicU64::new(0),
             deck: Mutex::new(Deck { waiting, taken: HashSet::new(), preempted: HashMap::new() }),
             bodies: Mutex::new(HashMap::from([(Mode::mail(), Arc::new(body))])),
             latest_failures: Mutex::default(),
             next_report: Mutex::default(),
         })
+    }
+
+    /// Deals from there on, and those before it last: who shares the message with others begins elsewhere than they.
+    pub fn begin_at(&self, first: usize) {
+        let waiting = &mut self.deck.lock().waiting;
+        let first = first % waiting.len().max(1);
+        waiting.rotate_left(first);
     }
 
     /// How many packets wait to be dealt.

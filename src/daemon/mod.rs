@@ -10,6 +10,7 @@
 //! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
 //! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
+//! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
@@ -17,6 +18,7 @@
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
+//! - [`showing`]: what of it stands in the spool for other processes; [`rate`]: how fast something goes.
 //! - [`supervisor`]: told how the scheduler's thread is, by that thread.
 //!
 //! It promises I4: a worker stops, gives way or moves on at the end of a transaction and nowhere else.
@@ -26,18 +28,23 @@ mod boundary;
 pub mod clock;
 mod ending;
 pub mod events;
+mod hints;
 pub mod late;
 pub mod lists;
 pub mod live;
 mod message;
 mod pauses;
+mod poll;
 mod possession;
+pub mod rate;
 mod register;
 mod relays;
 mod reporting;
 mod scheduler;
 pub mod settings;
 mod shared;
+mod sharing;
+mod showing;
 pub mod supervisor;
 pub mod tally;
 mod telling;

@@ -103,6 +103,13 @@ impl Pauses {
     }
 }
 
+fn told(paused: &Paused) -> String {
+    match &paused.pause {
+        Some(pause) => format!("{} by {}: {}", paused.name, pause.by, pause.why),
+        None => format!("{}: its file can't be read", paused.name),
+    }
+}
+
 impl Shared {
     /// Reads the pauses, and acts on what has changed.
     pub fn look_for_pauses(&self) {
@@ -126,7 +133,7 @@ impl Shared {
         *self.pauses.in_force.write() = pauses.clone();
         self.current().relays.pause(&pauses.relays());
         self.board.wake();
-        self.tell(|| Happening::PausesChanged);
+        self.tell(|| Happening::PausesChanged { paused: pauses.0.iter().map(told).collect() });
     }
 
     /// The same, if nobody has done so lately.

@@ -4,11 +4,15 @@
 //! ahead of the checkpoint are cut back to it. A retry packet is taken under the claim of its parent packet, as long as
 //! there is one: so nobody is sent to from both.
 
-use crate::claim::{Attempt, Claim, Claims};
+use std::time::Duration;
+
+use crate::claim::{self, Attempt, Claim, ClaimError, Claims, NotHeld};
 use crate::mail::{Epoch, PacketName};
+use crate::spool::Spool;
 use crate::spool::deferral::Deferral;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::Failure;
+use crate::spool::fence;
 use crate::spool::layout::FileName;
 use crate::spool::progress::{self, Progress, Sync, Unusable};
 
@@ -17,8 +21,7 @@ use super::message::OpenMessage;
 /// See the module. Dropping it gives the claim back; the packet stays where its checkpoint says.
 pub struct Possession {
     pub progress: Progress,
-    _claim: Claim,
-    _retry: Option<Claim>,
+    claim: Claim,
 }
 
 /// What came of trying to take a packet.
@@ -34,11 +37,12 @@ pub enum Taking {
 /// Takes a packet of `message`.
 pub fn take(
     claims: &dyn Claims,
+    spool: &Spool,
     message: &OpenMessage,
     packet: &PacketName,
     sync: Sync,
     now: Epoch,
-) -> Result<Taking, DiskError> {
+) -> Result<Taking, ClaimError> {
     let folder = &message.folder;
     let mut parents = Vec::new();
     if packet.retry.is_some() {
@@ -46,7 +50,7 @@ pub fn take(
             match claims.try_claim(folder, &parent)? {
                 Attempt::Won(claim) => match Progress::open(folder, &parent, claim.file(), sync) {
                     Ok(progress) => parents.push((claim, progress)),
-                    Err(Unusable::Disk(error)) => return Err(error),
+                    Err(Unusable::Disk(error)) => return Err(error.into()),
                     // Whoever takes the parent itself sets it aside; then this packet is free to go.
                     Err(Unusable::Bad(_)) => return Ok(Taking::Elsewhere),
                 },
@@ -66,19 +70,23 @@ pub fn take(
         }
     }
     drop(parents);
+    if claim.was_taken_over() {
+        fence::shut_out(spool, folder, packet)?;
+    }
     let progress = match Progress::open(folder, packet, claim.file(), sync) {
         Ok(progress) => progress,
-        Err(Unusable::Disk(error)) => return Err(error),
+        Err(Unusable::Disk(error)) => return Err(error.into()),
         Err(Unusable::Bad(why)) => return Ok(Taking::Bad(claim, why)),
     };
-    if progress.was_begun() {
-        mend(claims, message, &progress, now)?;
+    if progress.was_begun() && !mend(claims, message, &progress, now)? {
+        return Ok(Taking::Elsewhere);
     }
-    Ok(Taking::Got(Box::new(Possession { progress, _claim: claim, _retry: None })))
+    Ok(Taking::Got(Box::new(Possession { progress, claim })))
 }
 
-/// Takes back what the packet's last worker wrote about recipients that its checkpoint has not passed.
-fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Epoch) -> Result<(), DiskError> {
+/// Takes back what the packet's last worker wrote about recipients that its checkpoint has not passed. `false`: somebody is
+/// at the failures.
+fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Epoch) -> Result<bool, ClaimError> {
     let folder = &message.folder;
     let contents = folder.contents()?;
     for child in contents.packets.iter().filter(|child| progress.name().is_parent_of(child)) {
@@ -91,28 +99,24 @@ fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Ep
         }
     }
     if contents.failures {
+        let Some(_turn) = claims.try_turn(&claim::Shared::Failures(folder.id()))? else { return Ok(false) };
         let mut latest = message.latest_failures.lock();
         let latest = latest.of(folder.dir(), progress.name())?;
         progress.retract_failures(folder, latest, now)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Possession {
     /// Records deferred recipients, by index, in the retry packet; makes one due at `due` where there is none yet.
     pub fn defer(
         &mut self,
-        claims: &dyn Claims,
         message: &OpenMessage,
         recipients: &[(usize, Deferral)],
         due: Epoch,
     ) -> Result<(), DiskError> {
         if !self.progress.has_retry() {
-            let name = self.progress.begin_retry(&message.folder, due)?;
-            // It is not due yet, so nobody else is after it.
-            if let Attempt::Won(claim) = claims.try_claim(&message.folder, &name)? {
-                self._retry = Some(claim);
-            }
+            self.progress.begin_retry(&message.folder, due)?;
         }
         self.progress.defer(recipients)
     }
@@ -125,6 +129,31 @@ impl Possession {
     /// All its recipients have an outcome: takes the packet away. The claim is kept until this value is dropped: one that
     /// is free while the packet is there invites the next worker.
     pub fn finish(&mut self, message: &OpenMessage) -> Result<(), DiskError> {
-        self.progress.finish(&message.folder)
+        self.progress.finish(&message.folder)?;
+        self.claim.finished();
+        Ok(())
+    }
+
+    /// How long the claim certainly holds; `None`: as long as this process lives.
+    pub fn left(&self) -> Option<Duration> {
+        self.claim.left()
+    }
+
+    /// Sees to it that the claim holds for a good while from now: renews one of which less than a third is left, which is
+    /// only so where renewals come late. An error: it is lost, or so little is left that nothing more should be begun.
+    pub fn keep(&self) -> Result<(), NotHeld> {
+        let (Some(left), Some(lasts)) = (self.claim.left(), self.claim.lasts()) else { return Ok(()) };
+        if left >= lasts / 3 {
+            return Ok(());
+        }
+        match self.claim.renew() {
+            // What is left is left.
+            Err(NotHeld::Away(_)) if left >= lasts / 10 => Ok(()),
+            renewed => renewed,
+        }
+    }
+
+    pub fn renew(&self) -> Result<(), NotHeld> {
+        self.claim.renew()
     }
 }

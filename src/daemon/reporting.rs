@@ -2,6 +2,7 @@
 
 use tracing::{error, info};
 
+use crate::claim;
 use crate::mail::{Epoch, Level, MessageId, Priority, ReversePath};
 use crate::render;
 use crate::render::report::{About, Failed};
@@ -46,6 +47,9 @@ impl Worker {
     /// Reports all that can be reported.
     pub(super) fn report(&self, message: &OpenMessage, level: Level, now: Epoch) -> Result<Made, DiskError> {
         let id = message.folder.id();
+        let Ok(Some(_turn)) = self.shared.claims.try_turn(&claim::Shared::Reports(id)) else {
+            return Ok(Made::Elsewhere);
+        };
         let host = running::host();
         let sender = message.sender.as_str();
         let render = |report: &MessageId, failures: &[Failure]| {

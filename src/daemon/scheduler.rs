@@ -10,26 +10,31 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
+use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select, tick};
 use tracing::{error, info, warn};
 
-use crate::claim::flock::Flock;
+use crate::claim;
 use crate::deliver::{self, Interrupt};
 use crate::mail::{MessageId, Priority};
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{Disk, DiskError, Kind};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
+use crate::spool::progress::Sync;
 use crate::spool::running;
 use crate::spool::{Place, Spool};
 
 use super::board::{Board, Found};
 use super::clock;
 use super::events::Happening;
+use super::hints::{Desk, Hints};
 use super::live::Live;
-use super::settings::{MAX_EXPRESS, Settings};
+use super::poll::Poll;
+use super::settings::{MAX_EXPRESS, Settings, WatchMode, WatchSettings};
 use super::shared::{self, Current, MAX_WORKERS, Shared};
+use super::sharing;
+use super::showing::Showing;
 use super::supervisor::Sign;
-use super::watch::{Hints, Watch};
+use super::watch::Watch;
 use super::worker::Worker;
 
 /// What a signal handler, or a program that embeds the scheduler, may ask for.
@@ -55,6 +60,8 @@ pub struct Summary {
 pub enum RunError {
     #[error("{0}; no mail is sent")]
     Spool(#[from] DiskError),
+    #[error("{0}; no mail is sent")]
+    Claims(String),
     #[error("{0}; no mail is sent")]
     Relay(#[from] deliver::SetupError),
     #[error("cannot start: {0}; no mail is sent")]
@@ -112,24 +119,46 @@ fn run_on_a_spool(
 ) -> Result<Ended, RunError> {
     let spool = Spool::create(disk, &settings.spool)?;
     spool.require_owner()?;
-    let (watch_sender, watched) = bounded(1);
-    let watch = match Watch::arm(&spool, watch_sender) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            error!("{error}");
-            None
-        }
+    let (desk, watched) = Desk::new();
+    let desk = Arc::new(desk);
+    let claims = sharing::claims(&spool, &settings, &desk).map_err(RunError::Claims)?;
+    let is_on_network = spool.is_on_network()?;
+    if is_on_network && settings.run.checkpoint_sync == Sync::None {
+        // Whoever takes a packet over would read what the server knows.
+        let why = "the spool is on a network file system, where checkpoints have to be synced: run.checkpoint_sync = \"none\"";
+        return Err(RunError::Claims(why.to_owned()));
+    }
+    if is_on_network && settings.cluster.database.is_none() {
+        warn!(
+            "the spool is on a network file system, and cluster.database is not set: if another host's scheduler works on \
+             it as well, members get messages twice"
+        );
+    }
+    let WatchSettings { mode, interval } = settings.watch;
+    let watch = match mode {
+        WatchMode::Poll => None,
+        WatchMode::Auto | WatchMode::Inotify => match Watch::arm(&spool, desk.clone(), claims.clone()) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                error!("{error}");
+                None
+            }
+        },
     };
+    let polls = mode == WatchMode::Poll || mode == WatchMode::Auto && is_on_network;
+    let poll = if polls { Some(Poll::begin(&spool, interval, desk.clone())?) } else { None };
     let current = Current::new(settings)?;
     let board = Board::new(current.settings.policy(), shared::list_limit(&current.settings));
-    let shared = Shared::new(spool, board, Box::new(Flock), Interrupt::new()?, current, live.clone());
-    shared.is_watching.store(watch.is_some(), Ordering::Relaxed);
+    let shared = Shared::new(spool, board, claims, Interrupt::new()?, current, live.clone());
+    shared.is_watching.store(watch.is_some() || poll.is_some(), Ordering::Relaxed);
     let shared = Arc::new(shared);
     live.attach(&shared);
     let (alive, all_ended) = bounded(0);
     let mut scheduler = Scheduler {
         shared,
+        desk,
         watch,
+        poll,
         workers: Vec::new(),
         alive: (Some(alive), all_ended),
         told: HashSet::new(),
@@ -158,7 +187,9 @@ type Come = HashMap<MessageId, (Priority, MessageName, Found)>;
 
 struct Scheduler {
     shared: Arc<Shared>,
+    desk: Arc<Desk>,
     watch: Option<Watch>,
+    poll: Option<Poll>,
     workers: Vec<thread::JoinHandle<()>>,
     /// Each worker has a clone of the sender, and nothing is ever sent.
     alive: (Option<Sender<Never>>, Receiver<Never>),
@@ -181,7 +212,7 @@ impl Scheduler {
         }
         info!(
             spool = %self.shared.spool.path().display(), workers = settings.settings.run.workers.get(),
-            watch = if self.watch.is_some() { "inotify" } else { "scan only" }, scan_ms = started.elapsed().as_millis() as u64,
+            watch = self.watched_by(&settings.settings), scan_ms = started.elapsed().as_millis() as u64,
             "distributing"
         );
         self.shared.publish();
@@ -193,6 +224,14 @@ impl Scheduler {
         self.hire()?;
         self.shared.live.show(Sign::Distributing);
         Ok(())
+    }
+
+    /// How new messages are found.
+    fn watched_by(&self, settings: &Settings) -> String {
+        let kernel = self.watch.as_ref().map(|_| "inotify".to_owned());
+        let poll = self.poll.as_ref().map(|_| format!("a look at the directories every {:?}", settings.watch.interval));
+        let ways: Vec<String> = [kernel, poll, self.shared.claims.hears_by()].into_iter().flatten().collect();
+        if ways.is_empty() { "scan only".to_owned() } else { ways.join(", ") }
     }
 
     /// Starts as many workers as the settings want and are not there.
@@ -222,7 +261,10 @@ impl Scheduler {
     fn obey(mut self, control: &Receiver<Control>, watched: &Receiver<()>) -> Ended {
         let mut next_scan = Instant::now() + self.rescan_interval();
         let pulse = self.pulse();
+        let shared = self.shared.clone();
+        let mut showing = Showing::new();
         loop {
+            let show = showing.next.map_or_else(never, at);
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
             let pause_ends = self.shared.pauses.until_next_end().map_or_else(never, after);
@@ -242,15 +284,18 @@ impl Scheduler {
                     }
                 },
                 recv(watched) -> _ => {
-                    if let Some(watch) = &self.watch {
-                        let hints = watch.take();
-                        if hints.pauses {
-                            self.shared.look_for_pauses();
-                        }
-                        self.follow(hints);
+                    let hints = self.desk.take();
+                    if hints.pauses {
+                        self.shared.look_for_pauses();
                     }
+                    if hints.claims {
+                        self.shared.board.wake();
+                    }
+                    self.follow(hints);
                 }
                 recv(drops) -> _ => self.scan_drops(),
+                recv(shared.stirred()) -> _ => showing.begin(),
+                recv(show) -> _ => showing.show(&shared),
                 recv(pulse) -> _ => self.shared.live.show(Sign::Alive(self.shared.live.readiness())),
                 recv(scan) -> _ => {
                     if self.is_replaced() {
@@ -310,10 +355,14 @@ impl Scheduler {
             if settings.spool != before.settings.spool {
                 return Err("the spool can't be changed while running: restart for that".to_owned());
             }
+            if settings.cluster != before.settings.cluster || settings.watch != before.settings.watch {
+                return Err("cluster and watch can't be changed while running: restart for that".to_owned());
+            }
             Current::new(settings).map_err(|error| error.to_string())
         });
         match applied {
             Ok(current) => {
+                self.shared.live.reloaded(&current.settings);
                 self.shared.replace(current);
                 info!("configuration reloaded: each worker takes it up at its next boundary");
                 if let Err(error) = self.hire() {
@@ -470,6 +519,11 @@ impl Scheduler {
     }
 
     fn adopt(&mut self, priority: Priority) {
+        let Ok(Some(_turn)) = self.shared.claims.try_turn(&claim::Shared::Incoming) else {
+            // Another host is at it, or nobody can be asked.
+            self.scan_again[priority.index()] = true;
+            return;
+        };
         match adopt::adopt(&self.shared.spool, priority, clock::epoch()) {
             Ok(adoptions) => {
                 for adoption in adoptions {
@@ -493,6 +547,11 @@ impl Scheduler {
     }
 
     fn tidy(&mut self) {
+        // Mostly there is nothing, and nobody need be asked for a turn at it.
+        if self.shared.spool.incoming().list().is_ok_and(|left| left.is_empty()) {
+            return;
+        }
+        let Ok(Some(_turn)) = self.shared.claims.try_turn(&claim::Shared::Incoming) else { return };
         match adopt::tidy(&self.shared.spool, clock::epoch(), LEFTOVERS) {
             Ok(adoptions) => {
                 for adoption in adoptions {
@@ -543,6 +602,8 @@ impl Scheduler {
                 error!("a worker had panicked; what it was sending may be sent again");
             }
         }
+        // What a worker that is cut off holds is not given back: it may be in the middle of a transaction.
+        self.shared.claims.leave();
         info!("stopped");
         self.shared.tell(|| Happening::SchedulerStopped { host: running::host(), pid: std::process::id() });
         Summary { uncertain: std::mem::take(&mut self.shared.uncertain.lock()) }

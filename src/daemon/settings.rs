@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::claim::settings::ClusterSettings;
 use crate::deliver::{RelaySettings, RelayUrl};
 use crate::mail::{Level, Priority};
 use crate::schedule::{Ageing, Order, Policy, Slowdown};
@@ -27,7 +28,10 @@ pub struct Settings {
     /// In order of preference: the next one is used when the ones before it are down.
     pub relays: Vec<RelaySettings>,
     pub lists: Lists,
+    pub cluster: ClusterSettings,
+    pub watch: WatchSettings,
     pub http: HttpSettings,
+    pub events: EventSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
 }
@@ -106,6 +110,25 @@ pub struct InjectSettings {
     pub min_free_space: u64,
 }
 
+/// How new messages are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchSettings {
+    pub mode: WatchMode,
+    /// How often the directories are looked at where that is needed.
+    pub interval: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WatchMode {
+    /// The kernel tells; on a network file system, where it knows of this host's doings alone, the directories are looked at
+    /// as well.
+    Auto,
+    /// The kernel tells.
+    Inotify,
+    /// The directories are looked at.
+    Poll,
+}
+
 /// What is served to browsers and programs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpSettings {
@@ -120,6 +143,17 @@ pub struct HttpSettings {
     /// A certificate and what leads to its authority, and its key, in PEM: both, or none. With them all is in TLS.
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+}
+
+/// Where what happens is kept, as JSON Lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventSettings {
+    /// None: nowhere.
+    pub path: Option<PathBuf>,
+    /// Octets at which the file becomes a predecessor; 0: never.
+    pub max_size: u64,
+    /// Predecessors.
+    pub keep: u32,
 }
 
 /// What Prometheus is told beside what it always is.
@@ -178,6 +212,8 @@ impl Default for Settings {
             },
             relays: vec![RelaySettings::new(RelayUrl::Smtp { host: "127.0.0.1".into(), port: 25 })],
             lists: Lists::default(),
+            cluster: ClusterSettings::default(),
+            watch: WatchSettings { mode: WatchMode::Auto, interval: Duration::from_secs(1) },
             http: HttpSettings {
                 listen: "127.0.0.1:9125".into(),
                 token_file: None,
@@ -186,6 +222,7 @@ impl Default for Settings {
                 tls_certificate: None,
                 tls_key: None,
             },
+            events: EventSettings { path: None, max_size: 64 * 1024 * 1024, keep: 4 },
             metrics: MetricsSettings { lists: 0 },
             log: LogSettings { format: None, level: "info".into() },
         }

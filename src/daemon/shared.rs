@@ -1,10 +1,11 @@
 //! What all threads of one scheduler share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, warn};
 
@@ -23,13 +24,14 @@ use super::message::OpenMessage;
 use super::pauses::Pauses;
 use super::relays::Relays;
 use super::settings::{MAX_EXPRESS, Settings};
+use super::telling;
 use super::transaction::Suspicion;
 
 /// See the module.
 pub struct Shared {
     pub spool: Spool,
     pub board: Board,
-    pub claims: Box<dyn Claims>,
+    pub claims: Arc<dyn Claims>,
     pub pauses: Pauses,
     pub interrupt: Interrupt,
     /// One a worker, for what a second TERM has to say.
@@ -46,8 +48,13 @@ pub struct Shared {
     /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
     running: Option<Mutex<Running>>,
     since: Epoch,
+    /// How fast messages went when that was looked at last.
+    rates: Mutex<BTreeMap<String, f64>>,
+    /// The scheduler's thread knows that something is being sent.
+    is_stirred: AtomicBool,
+    stirred: (Sender<()>, Receiver<()>),
     pub live: Arc<Live>,
-    /// The kernel tells of new messages.
+    /// New messages are found at once, or soon: the kernel tells of them, or the directories are polled.
     pub is_watching: AtomicBool,
     /// The spool is not at its path any more, or can't be listed.
     pub has_no_spool: AtomicBool,
@@ -101,7 +108,7 @@ impl Shared {
     pub fn new(
         spool: Spool,
         board: Board,
-        claims: Box<dyn Claims>,
+        claims: Arc<dyn Claims>,
         interrupt: Interrupt,
         current: Current,
         live: Arc<Live>,
@@ -132,6 +139,9 @@ impl Shared {
             current,
             running,
             since,
+            rates: Mutex::default(),
+            is_stirred: AtomicBool::new(false),
+            stirred: bounded(1),
             live,
             is_watching: AtomicBool::new(false),
             has_no_spool: AtomicBool::new(false),
@@ -172,7 +182,46 @@ impl Shared {
         }
     }
 
-    /// Lets others know how this process and its relays are.
+    /// A worker has something to send: tells the scheduler's thread, if that believes that all of them wait.
+    pub fn stir(&self) {
+        if !self.is_stirred.swap(true, Ordering::SeqCst) {
+            // Full: it has been told already.
+            let _ = self.stirred.0.try_send(());
+        }
+    }
+
+    /// For the scheduler's thread: when a worker has something to send, and it did not know.
+    pub fn stirred(&self) -> &Receiver<()> {
+        &self.stirred.1
+    }
+
+    /// What the scheduler's thread knows. It says `false` before it looks who works: whoever begins behind that look tells.
+    pub fn set_stirred(&self, is_stirred: bool) {
+        self.is_stirred.store(is_stirred, Ordering::SeqCst);
+    }
+
+    pub fn set_rates(&self, rates: BTreeMap<String, f64>) {
+        *self.rates.lock() = rates;
+    }
+
+    fn work(&self) -> Vec<running::Work> {
+        let work = |(worker, slot): (usize, &Mutex<Option<InFlight>>)| {
+            let slot = slot.lock();
+            let at = slot.as_ref()?;
+            Some(running::Work {
+                worker,
+                message: at.message.folder.id().to_string(),
+                packet: telling::text(&at.packet),
+                priority: at.level.to_string(),
+                recipients: at.recipients as u64,
+                done: at.from as u64,
+                since: at.since.epoch().0,
+            })
+        };
+        self.in_flight.iter().enumerate().filter_map(work).collect()
+    }
+
+    /// Lets others know how this process and its relays are, and what its workers are on.
     pub fn publish(&self) {
         let Some(running) = &self.running else { return };
         let running = running.lock();
@@ -184,6 +233,9 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workers: current.settings.run.workers.get() + current.settings.run.express_workers,
             relays: current.relays.report(Instant::now(), clock::epoch()),
+            work: self.work(),
+            rates: self.rates.lock().clone(),
+            sent: std::array::from_fn(|level| self.live.tally.levels[level].sent.get()),
         };
         if let Err(error) = running.write(&scheduler) {
             debug!("{}", error.fate("`queue` shows what was known of this scheduler before"));

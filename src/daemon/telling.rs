@@ -6,7 +6,7 @@ use crate::mail::{Level, MessageId, Moment, PacketName, Priority, Reply};
 use crate::spool::layout::FileName;
 
 use super::clock;
-use super::events::Happening;
+use super::events::{Happening, Why};
 use super::message::OpenMessage;
 use super::possession::Possession;
 use super::shared::InFlight;
@@ -32,6 +32,7 @@ impl Worker {
             level,
             since,
         });
+        self.shared.stir();
         let id = message.folder.id();
         if let Some(left) = message.resumes(packet) {
             self.shared.tell(|| Happening::Resumed {
@@ -69,6 +70,7 @@ impl Worker {
             recipients: progress.packet().len(),
             done: progress.next(),
             took: clock::now().since(taken).as_secs_f64(),
+            why: end.into(),
         });
     }
 
@@ -101,5 +103,24 @@ impl Worker {
                 None => Happening::Failed { message, packet, recipients, relay, reply },
             }
         });
+    }
+}
+
+impl From<&End> for Why {
+    fn from(end: &End) -> Why {
+        match end {
+            End::Finished => Why::Finished,
+            End::Yield(_) => Why::Preempted,
+            End::Relay => Why::Relay,
+            End::Paused(_) => Why::Paused,
+            End::Closed(_) => Why::WindowClosed,
+            End::Reloaded => Why::Reloaded,
+            End::NotItsOwn => Why::NotItsOwn,
+            End::Stopped => Why::Stopped,
+            End::Hold(_) => Why::Held,
+            End::Later => Why::Doubtful,
+            End::Gone => Why::Gone,
+            End::NotHeld(_) => Why::NotHeld,
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use crate::claim::{self, NotHeld, Turn};
 use crate::deliver::{Proceed, Refusals, Trouble};
 use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply, ReversePath};
 use crate::spool::deferral::Deferral;
@@ -46,6 +47,11 @@ struct Delivered {
     /// The relay's answer was no recipient's.
     about_all: bool,
 }
+
+/// How long a worker waits until it asks again whether its claim still holds.
+pub(super) const CLAIM_PAUSE: Duration = Duration::from_secs(1);
+/// How long, at most, until it tries again to get a turn that another host has.
+const TURN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Refusals that may be a mistake: of a packet's transactions in a row, in which nobody was taken, for reasons that were
 /// no recipient's. They are on no record yet, and the checkpoint has not passed them: they are deferred once the relay takes
@@ -191,6 +197,10 @@ impl Worker {
             let first_again = sorted.again.first().copied().unwrap_or(to);
             let passed = unanswered.min(first_again);
             ahead = sorted.hold_back(passed);
+            if let Err(end) = self.until_held(message, possession) {
+                self.tell_taken_over(message, possession, &batch[..answered]);
+                return Err(end);
+            }
             self.record(message, possession, &sorted, next, passed)?;
             if let Some(end) = trouble {
                 return Err(end);
@@ -264,14 +274,21 @@ impl Worker {
         let envelope = Envelope { sender: &message.sender, recipients: &recipients };
         let started = Instant::now();
         self.outcomes.clear();
+        let mut not_held = None;
         let mut before_dot = |refusals| {
+            // Behind the dot there is no way back: it must be out before anybody else could take the packet.
+            if let Err(why) = possession.keep() {
+                not_held = Some(why);
+                return Proceed::No;
+            }
+            let yes = possession.left().map_or(Proceed::Yes, |left| Proceed::Before(Instant::now() + left));
             if !intends || refusals == Refusals::Some {
-                return Proceed::Yes;
+                return yes;
             }
             match possession.progress.intend(&message.folder, batch.len()) {
                 Ok(()) => {
                     intent = true;
-                    Proceed::Yes
+                    yes
                 }
                 Err(error) => {
                     no_intent = Some(error);
@@ -315,6 +332,13 @@ impl Worker {
                     &recipients,
                     "count as sent",
                 ));
+            }
+            Err(Trouble::Interrupted { .. }) if !self.shared.interrupt.is_raised() && no_intent.is_none() => {
+                // Nobody got the message; the connection is in the middle of a transaction.
+                self.connection = None;
+                let why =
+                    not_held.unwrap_or_else(|| NotHeld::Away("its time was over before the dot was out".to_owned()));
+                trouble = Some(End::NotHeld(why));
             }
             Err(Trouble::Interrupted { .. }) if no_intent.is_some() => {
                 let error = no_intent.take().expect("seen");
@@ -482,7 +506,7 @@ impl Worker {
             let (due, now) = (self.due(possession), clock::epoch());
             let deferred: Vec<(usize, Deferral)> =
                 sorted.deferred.iter().map(|(index, reply)| (*index, Deferral::new(relay, reply, now))).collect();
-            self.until_recorded(message, || possession.defer(&*self.shared.claims, message, &deferred, due))?;
+            self.until_recorded(message, || possession.defer(message, &deferred, due))?;
             tally.levels[self.level.index()].deferred.inc_by(deferred.len() as u64);
             self.tell_refused(message, possession, sorted.relay, &sorted.deferred, Some(due.0));
         }
@@ -496,13 +520,77 @@ impl Worker {
                     Failure::new(progress.packet().address(*index), progress.name(), from, relay, reply, now)
                 })
                 .collect();
+            let turn = self.turn_at_failures(message, possession)?;
             self.until_recorded(message, || possession.fail(message, &failed))?;
+            drop(turn);
             tally.levels[self.level.index()].failed.inc_by(failed.len() as u64);
             self.tell_refused(message, possession, sorted.relay, &sorted.failed, None);
         }
         let started = Instant::now();
         self.until_recorded(message, || possession.progress.advance(&message.folder, to))?;
         tally.checkpoint_duration.observe(started.elapsed().as_secs_f64());
+        message.passed.fetch_add((to - from) as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until it is certain that the packet is still this worker's: what was sent is only put on record by whoever has
+    /// the claim. Nothing is sent meanwhile.
+    pub(super) fn until_held(&self, message: &OpenMessage, possession: &Possession) -> Result<(), End> {
+        let mut told = false;
+        while possession.left().is_some_and(|left| left.is_zero()) {
+            match possession.renew() {
+                Ok(()) => {}
+                Err(NotHeld::Lost) => return Err(End::NotHeld(NotHeld::Lost)),
+                Err(NotHeld::Away(why)) => {
+                    if !told {
+                        warn!(
+                            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+                            "its lease is over, and cannot be renewed: {why}; its last transaction was sent and is not \
+                             recorded, nothing more of it is sent until it is certain whose it is"
+                        );
+                        told = true;
+                    }
+                    self.wait_for_claim()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody else has the packet, and does not know what became of these.
+    fn tell_taken_over(&self, message: &OpenMessage, possession: &Possession, answered: &[usize]) {
+        let packet = possession.progress.packet();
+        let recipients: Vec<&str> = answered.iter().map(|&index| packet.address(index)).collect();
+        warn!(
+            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+            recipients = recipients.join(" "),
+            "the packet was taken over during a transaction, or is not certain to be ours: what the relay answered is not \
+             recorded; these recipients may get the message twice"
+        );
+    }
+
+    /// The turn at the message's failures, which other hosts append to as well.
+    fn turn_at_failures(&self, message: &OpenMessage, possession: &Possession) -> Result<Turn, End> {
+        loop {
+            match self.shared.claims.try_turn(&claim::Shared::Failures(message.folder.id())) {
+                Ok(Some(turn)) => return Ok(turn),
+                // Somebody else's takes as long as a write.
+                Ok(None) if self.shared.board.pause(Instant::now() + TURN_PAUSE) => {
+                    self.shared.leaves_uncertain(self.index);
+                    return Err(End::Stopped);
+                }
+                Ok(None) => {}
+                Err(_) => self.wait_for_claim()?,
+            }
+            self.until_held(message, possession)?;
+        }
+    }
+
+    fn wait_for_claim(&self) -> Result<(), End> {
+        if self.shared.board.pause(Instant::now() + CLAIM_PAUSE) {
+            self.shared.leaves_uncertain(self.index);
+            return Err(End::Stopped);
+        }
         Ok(())
     }
 

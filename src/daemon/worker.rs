@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use crate::claim::{ClaimError, NotHeld};
 use crate::deliver::{Connection, Trouble};
 use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
 use crate::schedule::{Key, Windows};
@@ -28,7 +29,7 @@ use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
 use super::shared::{Current, MAX_WORKERS, Shared};
-use super::transaction::Suspected;
+use super::transaction::{CLAIM_PAUSE, Suspected};
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -101,6 +102,8 @@ pub(super) enum End {
     Later,
     /// The message is not the backlog's any more: held, cancelled, moved away.
     Gone,
+    /// The packet is not, or not certainly, this worker's any more.
+    NotHeld(NotHeld),
 }
 
 impl Worker {
@@ -335,6 +338,14 @@ impl Worker {
             End::Closed(opens) => self.shared.board.close(key, opens),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
             End::Gone => self.shared.board.gone(key),
+            End::NotHeld(why) => {
+                info!(
+                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()),
+                    "stops at this boundary: {why}"
+                );
+                message.is_elsewhere(packet);
+                self.end_of_packet(key, &message);
+            }
             End::Stopped => {}
         }
         None
@@ -355,6 +366,7 @@ impl Worker {
         let why = match OpenMessage::open(&self.shared.spool, Priority::At(level), &name, now) {
             Ok(message) => {
                 let message = Arc::new(message);
+                message.begin_at(self.shared.claims.start_at(message.waiting()));
                 let ready = message.waiting().saturating_sub(1);
                 let each = self.current.settings.run.recipients_per_transaction.get() as u64;
                 let transactions = message.recipients.div_ceil(each).try_into().unwrap_or(u32::MAX);
@@ -363,6 +375,7 @@ impl Worker {
                     message: name.id.clone(),
                     priority: Priority::At(level),
                     packets: ready + 1,
+                    recipients: message.recipients_total,
                 });
                 return Some(message);
             }
@@ -404,7 +417,7 @@ impl Worker {
             return None;
         };
         let sync = self.current.settings.run.checkpoint_sync;
-        let taken = possession::take(&*self.shared.claims, message, &packet, sync, clock::epoch());
+        let taken = possession::take(&*self.shared.claims, &self.shared.spool, message, &packet, sync, clock::epoch());
         let trouble = match taken {
             Ok(Taking::Got(mut possession)) => match message.body(&packet.mode) {
                 Ok(body) => match self.settle_in_flight(message, &mut possession) {
@@ -418,6 +431,12 @@ impl Worker {
                 Err(NoBody::Bad(why)) => Ok(why),
                 Err(NoBody::Disk(error)) => Err(error),
             },
+            // The log was told; whatever waits for another claim would wait for the same.
+            Err(ClaimError::Away(_)) => {
+                self.give_back(key, message, packet);
+                self.shared.board.pause(Instant::now() + CLAIM_PAUSE);
+                return None;
+            }
             Ok(Taking::Bad(_claim, why)) => Ok(why),
             Ok(Taking::Elsewhere) => {
                 message.is_elsewhere(packet);
@@ -428,7 +447,7 @@ impl Worker {
                 self.end_of_packet(key, message);
                 return None;
             }
-            Err(error) => Err(error),
+            Err(ClaimError::Disk(error)) => Err(error),
         };
         match trouble {
             Ok(why) => {
@@ -521,6 +540,7 @@ impl Worker {
         let mut suspected = Suspected::default();
         let mut step = |worker: &mut Worker| {
             worker.be_admitted(key, level, message, possession.progress.name())?;
+            possession.keep().map_err(End::NotHeld)?;
             worker.level = *level;
             worker.transact(message, possession, body, &mut suspected)?;
             match possession.progress.remaining() {
@@ -535,7 +555,8 @@ impl Worker {
                 Err(end) => return end,
             }
         }
-        match self.until_recorded(message, || possession.finish(message)) {
+        let finished = self.until_held(message, possession);
+        match finished.and_then(|()| self.until_recorded(message, || possession.finish(message))) {
             Ok(()) => End::Finished,
             Err(end) => end,
         }

@@ -20,6 +20,8 @@ mod wire;
 pub use interrupt::Interrupt;
 pub use settings::{Limits, RelaySettings, RelayUrl, SetupError};
 
+use std::time::Instant;
+
 use crate::mail::{Body, Envelope, Outcome, Reply};
 
 /// A place to hand mail to. Shared by all workers; each opens its own connection.
@@ -45,6 +47,8 @@ pub enum Refusals {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proceed {
     Yes,
+    /// If the dot is out by then; else as `No`.
+    Before(Instant),
     /// Give the transaction up, as after an interrupt.
     No,
 }

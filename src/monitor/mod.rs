@@ -3,12 +3,15 @@
 //! - [`view`]: what is known of every message, kept current by the scheduler's events and checked against the spool.
 //! - [`row`]: how it is said.
 //! - [`history`]: rates, and the last hour by minutes.
+//! - [`event_log`]: what happens, on disk, for later.
 //! - [`metrics`]: all of it for Prometheus.
+//! - [`survey`]: what the spool says to another process, whether or not a scheduler runs.
 //! - [`http`]: all of it for a browser and for programs; the operators' moves, for who has the token.
 //!
 //! It looks and never decides: a scheduler without it distributes alike. Nothing here is waited for by a worker. What it
 //! knows is lost with the process and made anew from the spool by the next one.
 
+pub mod event_log;
 #[cfg(feature = "http")]
 pub mod history;
 #[cfg(feature = "http")]
@@ -17,5 +20,6 @@ pub mod http;
 pub mod metrics;
 #[cfg(feature = "http")]
 pub mod row;
+pub mod survey;
 #[cfg(feature = "http")]
 pub mod view;

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::daemon::clock;
 use crate::daemon::events::{Event, Happening, Subscription};
 use crate::daemon::live::{Live, RelayState, Working};
+use crate::daemon::rate::Rate;
 use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
 use crate::render::head;
 use crate::spool::census::{self, Message};
@@ -27,7 +28,7 @@ use crate::spool::note::Note;
 use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
-use super::history::{History, Minute, Rate};
+use super::history::{History, Minute};
 use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row, time_left};
 
 /// See the module.
@@ -145,7 +146,8 @@ impl View {
             match event {
                 Ok(event) => {
                     use Happening as H;
-                    let compare = matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged);
+                    let compare =
+                        matches!(event.what, H::SchedulerStarted { .. } | H::Scanned | H::PausesChanged { .. });
                     if event.what == H::Reloaded {
                         self.reloads.send_replace(());
                     }

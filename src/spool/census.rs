@@ -29,6 +29,15 @@ pub struct Message {
     /// Recipients that failed for good.
     pub failed: u64,
     pub held: Option<Note>,
+    seen: Seen,
+}
+
+/// By what [`again`] knows that a file is as it was.
+#[derive(Debug, Default)]
+struct Seen {
+    message: Option<Identity>,
+    /// Octets of `failures`: it only grows.
+    failures: u64,
 }
 
 /// One packet, as it stands.
@@ -40,6 +49,10 @@ pub struct Packet {
     pub done: Option<u64>,
     /// Whether a worker has its claim now.
     pub claimed: bool,
+    /// The packet file; the address in its checkpoint that `done` was found by.
+    identity: Identity,
+    size: u64,
+    last: Option<Box<str>>,
 }
 
 impl Packet {
@@ -148,7 +161,10 @@ pub fn take(spool: &Spool) -> Result<Census> {
     let counted: Vec<Vec<Result<Option<Message>>>> = thread::scope(|scope| {
         let counting: Vec<_> = names
             .chunks(chunk)
-            .map(|names| scope.spawn(|| names.iter().map(|(p, name)| one(spool, *p, name, &locked)).collect()))
+            .map(|names| {
+                let count = |(p, name): &(Priority, MessageName)| one(spool, *p, name, &Ways::from(&locked));
+                scope.spawn(move || names.iter().map(count).collect())
+            })
             .collect();
         counting.into_iter().map(|thread| thread.join().expect("counting does not panic")).collect()
     });
@@ -164,15 +180,50 @@ pub fn take(spool: &Spool) -> Result<Census> {
 
 /// One message; `None` if it is gone.
 pub fn of(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Message>> {
-    one(spool, priority, name, &locked_files())
+    one(spool, priority, name, &Ways::from(&locked_files()))
 }
 
 /// One message's figures, without a look at who works on it.
 pub fn figures(spool: &Spool, priority: Priority, name: &MessageName) -> Result<Option<Message>> {
-    one(spool, priority, name, &Locked(HashSet::new()))
+    one(spool, priority, name, &Ways::from(&Locked(HashSet::new())))
 }
 
-fn one(spool: &Spool, priority: Priority, name: &MessageName, locked: &Locked) -> Result<Option<Message>> {
+/// The same once more, reading only what has changed since `before`: a packet is looked into where it is new, or where
+/// its checkpoint has moved and `done` doesn't know how far. `top` is empty where the message file is the one of `before`.
+pub fn again(
+    spool: &Spool,
+    priority: Priority,
+    name: &MessageName,
+    before: &Message,
+    done: &dyn Fn(&PacketName) -> Option<u64>,
+) -> Result<Option<Message>> {
+    one(spool, priority, name, &Ways { locked: &Locked(HashSet::new()), before: Some(before), done })
+}
+
+/// By what a message's figures are found, but for its files.
+struct Ways<'a> {
+    locked: &'a Locked,
+    before: Option<&'a Message>,
+    /// Recipients of a packet behind the checkpoint.
+    done: &'a dyn Fn(&PacketName) -> Option<u64>,
+}
+
+impl<'a> From<&'a Locked> for Ways<'a> {
+    fn from(locked: &'a Locked) -> Ways<'a> {
+        Ways { locked, before: None, done: &|_| None }
+    }
+}
+
+impl Ways<'_> {
+    /// What was known of a packet, if its file is the same.
+    fn before(&self, name: &PacketName, identity: Identity, size: u64) -> Option<&Packet> {
+        let packets = &self.before?.packets;
+        let at = packets.binary_search_by(|packet| packet.name.cmp(name)).ok()?;
+        Some(&packets[at]).filter(|packet| (packet.identity, packet.size) == (identity, size))
+    }
+}
+
+fn one(spool: &Spool, priority: Priority, name: &MessageName, ways: &Ways) -> Result<Option<Message>> {
     let Some(folder) = Folder::open(spool, priority, name)? else { return Ok(None) };
     let Some(contents) = unless_gone(folder.contents())? else { return Ok(None) };
     let mut message = Message {
@@ -183,16 +234,26 @@ fn one(spool: &Spool, priority: Priority, name: &MessageName, locked: &Locked) -
         packets: Vec::with_capacity(contents.packets.len()),
         failed: 0,
         held: None,
+        seen: Seen::default(),
     };
-    if let Some(file) = unless_gone(folder.dir().open_read(layout::MESSAGE))? {
-        message.size = file.look()?.size;
-        message.top = file.read_part(0, TOP)?;
+    let before = ways.before;
+    if let Some(look) = folder.dir().look(layout::MESSAGE)? {
+        (message.size, message.seen.message) = (look.size, Some(look.identity));
+        if before.is_none_or(|before| before.seen.message != message.seen.message)
+            && let Some(file) = unless_gone(folder.dir().open_read(layout::MESSAGE))?
+        {
+            message.top = file.read_part(0, TOP)?;
+        }
     }
     for name in contents.packets {
-        message.packets.extend(count(&folder, name, locked)?);
+        message.packets.extend(count(&folder, name, ways)?);
     }
     if contents.failures {
-        message.failed = failures::read(folder.dir())?.len() as u64;
+        message.seen.failures = folder.dir().look(layout::FAILURES)?.map_or(0, |look| look.size);
+        message.failed = match before.filter(|before| before.seen.failures == message.seen.failures) {
+            Some(before) => before.failed,
+            None => failures::read(folder.dir())?.len() as u64,
+        };
     }
     if contents.held {
         message.held = Note::read(folder.dir(), layout::HELD);
@@ -200,19 +261,50 @@ fn one(spool: &Spool, priority: Priority, name: &MessageName, locked: &Locked) -
     Ok(Some(message))
 }
 
-fn count(folder: &Folder, name: PacketName, locked: &Locked) -> Result<Option<Packet>> {
-    let Some(file) = unless_gone(folder.dir().open_read(&FileName::Packet(name.clone()).to_string()))? else {
-        return Ok(None);
-    };
-    let claimed = locked.0.contains(&file.look()?.identity);
-    let content = file.read_all(MAX_PACKET)?;
+fn count(folder: &Folder, name: PacketName, ways: &Ways) -> Result<Option<Packet>> {
+    let file_name = FileName::Packet(name.clone()).to_string();
+    let Some(look) = folder.dir().look(&file_name)? else { return Ok(None) };
+    let (identity, size) = (look.identity, look.size);
+    let before = ways.before(&name, identity, size);
     let status = unless_gone(folder.dir().read(&FileName::Status(name.clone()).to_string(), 64 * 1024))?;
-    let done = match status.as_deref().map(checkpoint::decode) {
-        None | Some(Ok(None)) => Some(0),
-        Some(Ok(Some(last))) => behind(&content, last.as_bytes()),
+    let last = match status.as_deref().map(checkpoint::decode) {
+        None | Some(Ok(None)) => Some(None),
+        Some(Ok(Some(last))) => Some(Some(last)),
         Some(Err(_)) => None,
     };
-    Ok(Some(Packet { recipients: lines(&content), done, claimed, name }))
+    let mut packet = Packet {
+        recipients: before.map_or(0, |before| before.recipients),
+        done: None,
+        claimed: ways.locked.0.contains(&identity),
+        identity,
+        size,
+        last: None,
+        name,
+    };
+    // Without an address in it, a checkpoint says where it is by itself.
+    let is_as_before = |last: &str| before.filter(|before| before.last.as_deref() == Some(last));
+    packet.done = match last {
+        None => None,
+        Some(None) => Some(0),
+        Some(Some(last)) => match is_as_before(last) {
+            Some(before) => {
+                packet.last = Some(last.into());
+                before.done
+            }
+            None => (ways.done)(&packet.name).filter(|_| before.is_some()),
+        },
+    };
+    let is_known = before.is_some() && (packet.done.is_some() || !matches!(last, Some(Some(_))));
+    if !is_known {
+        let Some(file) = unless_gone(folder.dir().open_read(&file_name))? else { return Ok(None) };
+        let content = file.read_all(MAX_PACKET)?;
+        packet.recipients = lines(&content);
+        if let Some(Some(last)) = last {
+            packet.last = Some(last.into());
+            packet.done = behind(&content, last.as_bytes());
+        }
+    }
+    Ok(Some(packet))
 }
 
 /// Lines, the last of which may lack its newline.
@@ -271,6 +363,42 @@ mod tests {
         assert_eq!(behind(content, b"c@b.org"), Some(4));
         assert_eq!(behind(content, b"d@b.org"), None);
         assert_eq!(lines(content), 4);
+    }
+
+    #[test]
+    fn a_second_look_finds_what_a_first_one_would() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let (at, name): (Priority, MessageName) = ("4".parse().unwrap(), "l@x.org.1.2".parse().unwrap());
+        let place = dir.path().join("distribute/4/l@x.org.1.2");
+        std::fs::create_dir(&place).unwrap();
+        let put = |name: &str, text: &str| std::fs::write(place.join(name), text).unwrap();
+        put("message", "Return-Path: <a@x.org>\n\n");
+        put("recipients.mail.0001", "a@x.org\nb@x.org\nc@x.org\n");
+        put("recipients.mail.0002", "d@x.org\ne@x.org\n");
+        let figures = |message: &Message| -> Vec<(u64, Option<u64>)> {
+            message.packets.iter().map(|packet| (packet.recipients, packet.done)).collect()
+        };
+        let mut known = super::figures(&spool, at, &name).unwrap().unwrap();
+        assert!(!known.top.is_empty());
+        // A checkpoint that moves; one that can't be found; a retry packet that grows; a packet that goes.
+        let steps: [&dyn Fn(); 6] = [
+            &|| put("recipients.mail.0001.status", "b@x.org\n\n"),
+            &|| put("recipients.mail.0001.status", "nobody@x.org\n"),
+            &|| put("recipients.mail.0001.status", "c@x.org\n"),
+            &|| put("recipients.mail.0001.r1:at9999999999", "a@x.org\n"),
+            &|| put("recipients.mail.0001.r1:at9999999999", "a@x.org\nb@x.org\n"),
+            &|| std::fs::remove_file(place.join("recipients.mail.0001")).unwrap(),
+        ];
+        for step in steps {
+            step();
+            known = again(&spool, at, &name, &known, &|_| None).unwrap().unwrap();
+            assert_eq!(figures(&known), figures(&super::figures(&spool, at, &name).unwrap().unwrap()));
+            assert!(known.top.is_empty());
+        }
+        put("recipients.mail.0002.status", "d@x.org\n");
+        let told = again(&spool, at, &name, &known, &|packet| (packet.serial.to_string() == "0002").then_some(2));
+        assert_eq!(figures(&told.unwrap().unwrap()), [(2, Some(2)), (2, Some(0))], "who sends it knows better");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::adopt;
 use super::disk::{Dir, Kind, Result, unless_gone};
 use super::folder::{Contents, Folder};
 use super::layout::{self, Entry, FileName, Incoming, MessageName, PauseName, SchedulerName};
+use super::mark::Mark;
 use super::note::Note;
 use super::pause;
 use super::progress::MAX_PACKET;
@@ -90,6 +91,7 @@ pub fn check(root: &Path, knowledge: &Knowledge, now: Epoch) -> Result<Vec<Findi
     check.incoming()?;
     check.bad()?;
     check.paused()?;
+    check.mark();
     check.strangers()?;
     Ok(check.findings)
 }
@@ -336,7 +338,7 @@ impl Check<'_> {
         let is_scheduler = |name: &str| name.parse::<SchedulerName>().is_ok();
         type Known<'k> = &'k dyn Fn(&str) -> bool;
         let places: [(&Dir, Known<'_>); 3] = [
-            (&self.spool.root, &|name| layout::TOP.contains(&name)),
+            (&self.spool.root, &|name| layout::TOP.contains(&name) || name == layout::CLUSTER),
             (&self.spool.distribute, &is_priority),
             (&running, &is_scheduler),
         ];
@@ -353,6 +355,12 @@ impl Check<'_> {
             self.find(path, "nothing of this spool's", "it is left where it is", None);
         }
         Ok(())
+    }
+
+    fn mark(&mut self) {
+        if let Err(error) = Mark::read(self.spool) {
+            self.find(error.path.clone(), error.source.to_string(), "nothing is sent from this spool", None);
+        }
     }
 
     fn paused(&mut self) -> Result<()> {

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 
 use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority};
 
-use super::disk::{Dir, Identity, Kind, Result, unless_gone};
+use super::disk::{Dir, Identity, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{self, FileName, MessageName};
 use super::note::Note;
 use super::{Spool, reports, set_aside};
@@ -90,6 +90,12 @@ impl Folder {
     pub fn is_at(&self, spool: &Spool, priority: Priority) -> Result<bool> {
         let found = spool.at(priority).look(&self.name.to_string())?;
         Ok(found.is_some_and(|look| look.identity == self.identity))
+    }
+
+    /// Whether this very file is still in the folder under its name.
+    pub fn is_linked(&self, file: &SpoolFile) -> Result<bool> {
+        let there = self.dir.look(file.name())?;
+        Ok(there.is_some_and(|look| Ok(look.identity) == file.look().map(|own| own.identity).map_err(drop)))
     }
 
     /// Where this very folder is now, if it is anywhere below `distribute/`.

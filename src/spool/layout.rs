@@ -15,6 +15,8 @@ pub const INCOMING: &str = "incoming";
 pub const BAD: &str = "bad";
 pub const RUNNING: &str = "running";
 pub const PAUSED: &str = "paused";
+/// The mark of a spool that several hosts share.
+pub const CLUSTER: &str = "cluster";
 pub const TOP: [&str; 5] = [DISTRIBUTE, INCOMING, BAD, RUNNING, PAUSED];
 
 pub const MESSAGE: &str = "message";

@@ -29,8 +29,10 @@ pub mod deferral;
 pub mod disk;
 pub mod draft;
 pub mod failures;
+pub mod fence;
 pub mod folder;
 pub mod layout;
+pub mod mark;
 pub mod moves;
 pub mod note;
 pub mod pause;
@@ -127,6 +129,17 @@ impl Spool {
 
     pub fn bad(&self) -> &Dir {
         &self.bad
+    }
+
+    /// Whether other hosts may do things here that this host's kernel does not hear of.
+    pub fn is_on_network(&self) -> Result<bool> {
+        self.distribute.is_on_network()
+    }
+
+    /// When a pause came or went.
+    pub fn pauses_changed(&self) -> Option<(u64, u64)> {
+        let look = self.root.open_dir(layout::PAUSED).ok()?.look_self().ok()?;
+        Some((look.modified, look.modified_nanos))
     }
 
     /// Refuses to go on as somebody other than the spool's owner: files that one user leaves behind, another could not

@@ -1,14 +1,19 @@
 //! What each running scheduler says of itself: one file a process in `running/`.
 //!
 //! For people and dashboards; nobody's mail depends on it. The process holds a lock on its file as long as it lives, so
-//! a file that a dead one left is known for what it is. It is overwritten in place and never synced: after a power loss
-//! nobody runs. A reader that meets it half written finds no JSON, and does without.
+//! a file that a dead one left is known for what it is. It is overwritten in place, in one write that never makes it
+//! shorter, and never synced: after a power loss nobody runs. A reader that meets it half written finds no JSON, looks
+//! again, and in the end does without.
 
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::Spool;
 use super::disk::{Dir, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{self, SchedulerName};
+use crate::mail::Level;
 
 /// A scheduler, as it sees itself.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -20,6 +25,34 @@ pub struct Scheduler {
     pub version: String,
     pub workers: usize,
     pub relays: Vec<Relay>,
+    /// What its workers are on, by worker. As of a second ago or so; nothing while all of them wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<Work>,
+    /// How fast messages go, by id: recipients a second that got an outcome, over the last minute. At most
+    /// [`MOST_RATES`], the fastest; nothing while all workers wait.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, f64>,
+    /// Recipients that relays took since `since`, by level. Grows only.
+    #[serde(default)]
+    pub sent: [u64; Level::COUNT],
+}
+
+/// A packet in a worker's hands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Work {
+    pub worker: usize,
+    /// Its id.
+    pub message: String,
+    /// As its file is named.
+    pub packet: String,
+    /// Where the message stands.
+    pub priority: String,
+    /// Of the packet.
+    pub recipients: u64,
+    /// Behind the checkpoint.
+    pub done: u64,
+    /// Since when the worker has it; unix seconds.
+    pub since: u64,
 }
 
 /// A relay, as a scheduler sees it.
@@ -37,13 +70,19 @@ pub struct Relay {
     pub why: Option<String>,
 }
 
-/// A few relays, and what they said last.
+/// A few relays, and what they said last; what a thousand workers are on, a thousand rates.
 const MAX_LENGTH: u64 = 1024 * 1024;
+/// Rates that are told of.
+pub const MOST_RATES: usize = 1000;
+/// How often a file is read that is being written.
+const MOST_LOOKS: usize = 4;
 
 /// This process's file. Dropped, it is removed.
 pub struct Running {
     place: Dir,
     file: SpoolFile,
+    /// Octets it has.
+    length: Mutex<usize>,
 }
 
 impl Running {
@@ -60,13 +99,16 @@ impl Running {
         let name = SchedulerName { host: host.to_owned(), pid }.to_string();
         let file = place.create(&name)?;
         file.lock()?;
-        Ok(Running { place, file })
+        Ok(Running { place, file, length: Mutex::default() })
     }
 
     pub fn write(&self, scheduler: &Scheduler) -> Result<()> {
         let mut text = serde_json::to_vec(scheduler).expect("strings and numbers are always JSON");
         text.push(b'\n');
-        self.file.set_len(0)?;
+        let mut length = self.length.lock();
+        // Shorter, it would be no JSON between two calls.
+        text.resize(text.len().max(*length), b'\n');
+        *length = text.len();
         self.file.write_at(&text, 0)
     }
 }
@@ -86,10 +128,15 @@ pub fn list(spool: &Spool) -> Result<Vec<Scheduler>> {
         if file.try_lock()? {
             continue;
         }
-        if file.look()?.size > MAX_LENGTH {
-            continue;
+        for _ in 0..MOST_LOOKS {
+            if file.look()?.size > MAX_LENGTH {
+                break;
+            }
+            if let Ok(scheduler) = serde_json::from_slice::<Scheduler>(&file.read_all(MAX_LENGTH)?) {
+                schedulers.push(scheduler);
+                break;
+            }
         }
-        schedulers.extend(serde_json::from_slice::<Scheduler>(&file.read_all(MAX_LENGTH)?).ok());
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     Ok(schedulers)
@@ -135,9 +182,32 @@ mod tests {
             why: Some("refused".into()),
         };
         let (host, version) = ("mail.example.org".into(), "1".into());
-        let me = Scheduler { host, pid: 17, since: 3, version, workers: 8, relays: vec![relay] };
-        running.write(&me).unwrap();
-        assert_eq!(list(&spool).unwrap(), [me]);
+        let work = Work {
+            worker: 3,
+            message: "my-list@my.dom.1192613090.972".into(),
+            packet: "recipients.mail.0001".into(),
+            priority: "5".into(),
+            recipients: 1000,
+            done: 50,
+            since: 4,
+        };
+        let rates = BTreeMap::from([(work.message.clone(), 12.5)]);
+        let idle = Scheduler {
+            host,
+            pid: 17,
+            since: 3,
+            version,
+            workers: 8,
+            relays: vec![relay],
+            work: vec![],
+            rates: BTreeMap::new(),
+            sent: [7; Level::COUNT],
+        };
+        let busy = Scheduler { work: vec![work], rates, ..idle.clone() };
+        for me in [busy, idle] {
+            running.write(&me).unwrap();
+            assert_eq!(list(&spool).unwrap(), [me], "the shorter one is read as well");
+        }
         // As kill -9 leaves it.
         let left = dir.path().join("running/mail.example.org.4711");
         std::fs::write(&left, "{}").unwrap();
@@ -146,6 +216,35 @@ mod tests {
         assert_eq!(list(&spool).unwrap(), []);
         drop(Running::begin(&spool, "mail.example.org", 18).unwrap());
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn one_that_is_overwritten_meanwhile_is_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let running = Running::begin(&spool, "mail.example.org", 17).unwrap();
+        let of = |workers: usize| Scheduler {
+            host: "mail.example.org".into(),
+            pid: 17,
+            since: 3,
+            version: "1".into(),
+            workers,
+            relays: vec![],
+            work: vec![],
+            rates: (0..workers).map(|n| (format!("my-list@my.dom.1192613090.{n}"), 1.0)).collect(),
+            sent: [0; Level::COUNT],
+        };
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..2000).for_each(|n| running.write(&of(n % 20)).unwrap()));
+            let mut read = 0;
+            while !writer.is_finished() {
+                for scheduler in list(&spool).unwrap() {
+                    assert_eq!(scheduler.rates.len(), scheduler.workers);
+                    read += 1;
+                }
+            }
+            assert!(read > 0);
+        });
     }
 
     #[test]

@@ -147,6 +147,10 @@ impl Scheduler {
         self.wait_for_line(&["\"distributing\""]);
     }
 
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.program.signal(signal);
     }

@@ -1,15 +1,16 @@
 //! `sympa-dist queue`: its figures, against what was put in and what the relay got.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, DONE, FINDINGS, TRY_AGAIN, Told, USAGE, quiet};
+use crate::support::program::Program;
 use crate::support::relay::{Dot, Gate, Policy, Rcpt, Relay};
-use crate::support::spool::{lines, members, wait_until};
+use crate::support::spool::{lines, members, now, wait_until};
 
 const BIG: &str = "big@queue.example.org.1700000000.1";
 const SMALL: &str = "small@queue.example.org.1700000000.2";
@@ -271,4 +272,207 @@ fn with_ageing_both_levels_are_shown() {
     let levels: Vec<(&Value, Option<&Value>)> =
         rows.iter().map(|row| (&row["priority"], row.get("chosen_priority"))).collect();
     assert_eq!(levels, [(&json!("5"), Some(&json!("0"))), (&json!("z"), None)]);
+}
+
+/// Messages of `list` that came so many minutes ago, with so many recipients.
+fn inject_aged(bench: &Bench, list: &str, priority: &str, minutes: u64, recipients: usize) {
+    let id = format!("{list}.{}.{minutes}", now().0 - minutes * 60);
+    inject(bench, &id, recipients, &format!("--priority {priority}"));
+}
+
+/// The rows of the table of ages: the name, then the figures.
+fn ages(table: &str) -> Vec<String> {
+    let rows = table.lines().take_while(|line| !line.starts_with("--") && !line.trim().is_empty());
+    rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn aged() -> Bench {
+    let bench = Bench::new();
+    inject_aged(&bench, "a@age.example.org", "3", 1, 5);
+    inject_aged(&bench, "a@age.example.org", "5", 7, 10);
+    inject_aged(&bench, "b@age.example.org", "5", 700, 2);
+    inject_aged(&bench, "b@age.example.org", "z", 100_000, 40);
+    bench
+}
+
+#[test]
+fn ages_are_a_row_a_priority_and_a_column_twice_the_minutes_with_the_sum_first_and_then_the_most() {
+    let bench = aged();
+    let head = "T 5 10 20 40 80 160 320 640 1280 1280+";
+    let table = bench.runs("queue --ages", DONE).stdout;
+    assert_eq!(
+        ages(&table),
+        [
+            head,
+            "TOTAL 57 5 10 0 0 0 0 0 0 2 40",
+            "z 40 0 0 0 0 0 0 0 0 0 40",
+            "5 12 0 10 0 0 0 0 0 0 2 0",
+            "3 5 5 0 0 0 0 0 0 0 0 0"
+        ],
+        "{table}"
+    );
+    assert_eq!(
+        ages(&bench.runs("queue --ages --by list --count messages --sort list", DONE).stdout)[1..],
+        [
+            "TOTAL 4 1 1 0 0 0 0 0 0 1 1",
+            "a@age.example.org 2 1 1 0 0 0 0 0 0 0 0",
+            "b@age.example.org 2 0 0 0 0 0 0 0 0 1 1"
+        ]
+    );
+    assert_eq!(
+        ages(&bench.runs("queue --ages --by list --priority 5 --sort age --reverse", DONE).stdout)[1..],
+        [
+            "TOTAL 12 0 10 0 0 0 0 0 0 2 0",
+            "a@age.example.org 10 0 10 0 0 0 0 0 0 0 0",
+            "b@age.example.org 2 0 0 0 0 0 0 0 0 2 0"
+        ]
+    );
+    let empty = Bench::new().runs("queue --ages", DONE).stdout;
+    assert_eq!(ages(&empty), [head, "TOTAL 0 0 0 0 0 0 0 0 0 0 0"]);
+}
+
+#[test]
+fn ages_as_json_are_the_same() {
+    let bench = aged();
+    let told = bench.json("queue --ages --json --list b@age.example.org").remove(0);
+    assert_eq!((&told["by"], &told["count"]), (&"priority".into(), &"recipients".into()));
+    assert_eq!(told["minutes"], json!([5, 10, 20, 40, 80, 160, 320, 640, 1280]));
+    assert_eq!(told["total"], json!({"name": "TOTAL", "total": 42, "ages": [0, 0, 0, 0, 0, 0, 0, 0, 2, 40]}));
+    assert_eq!(told["rows"][0], json!({"name": "z", "total": 40, "ages": [0, 0, 0, 0, 0, 0, 0, 0, 0, 40]}));
+    assert_eq!(told["rows"].as_array().unwrap().len(), 2);
+    for line in ["queue --by list", "queue --count messages", "queue --reverse", "queue --ages --pauses"] {
+        bench.runs(line, USAGE);
+    }
+}
+
+#[test]
+fn messages_are_shown_in_the_order_that_is_asked_for() {
+    let bench = aged();
+    let order = |how: &str| {
+        let rows = bench.json(&format!("queue --json {how}"));
+        rows.iter()
+            .map(|row| row["queue_id"].as_str().unwrap().rsplit('.').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (how, minutes) in [
+        ("", ["1", "700", "7", "100000"]),
+        ("--sort priority", ["1", "700", "7", "100000"]),
+        ("--sort age", ["100000", "700", "7", "1"]),
+        ("--sort arrival", ["1", "7", "700", "100000"]),
+        ("--sort left", ["100000", "7", "1", "700"]),
+        ("--sort left --reverse", ["700", "1", "7", "100000"]),
+        ("--sort list", ["1", "7", "700", "100000"]),
+    ] {
+        assert_eq!(order(how), minutes, "{how}");
+    }
+    let table = bench.runs("queue --sort left", DONE).stdout;
+    assert!(table.find(".100000!").unwrap() < table.find(".700 ").unwrap(), "{table}");
+    bench.runs("queue --sort colour", USAGE).complains(&["colour", "size"]);
+}
+
+/// Reads to the end of the next frame.
+fn frame(from: &mut impl BufRead) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\n\n") && !matches!(text.as_str(), "\n") {
+        assert!(from.read_line(&mut text).unwrap() > 0, "it has ended after {text:?}");
+    }
+    text
+}
+
+#[track_caller]
+fn ends(mut watching: Child) {
+    let mut said = String::new();
+    let mut stderr = watching.stderr.take().unwrap();
+    let mut watching = Program::of(watching);
+    wait_until("its end", || watching.has_ended(), || "it goes on".into());
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!((watching.wait().code(), said.as_str()), (Some(DONE), ""));
+}
+
+#[test]
+fn watched_through_a_pipe_the_queue_is_one_frame_after_another_until_a_signal() {
+    let bench = Bench::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut watching = bench.command("queue --json --watch 0.1");
+        let mut watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut frames = BufReader::new(watching.stdout.take().unwrap());
+        let id = format!("w@watch.example.org.1700000000.{}", signal.as_raw());
+        let is_there = |text: &str| text.lines().any(|line| line.contains(&id));
+        assert!(!is_there(&frame(&mut frames)));
+        inject(&bench, &id, 3, "--priority 5");
+        while !is_there(&frame(&mut frames)) {}
+        let pid = rustix::process::Pid::from_child(&watching);
+        rustix::process::kill_process(pid, signal).unwrap();
+        ends(watching);
+    }
+}
+
+#[test]
+fn watching_ends_at_once_when_nobody_reads_any_more() {
+    let bench = Bench::new();
+    for line in ["queue --watch 86400", "queue --ages --watch 86400", "queue --json --ages --watch 86400"] {
+        let mut watching = bench.command(line);
+        let mut watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut frames = BufReader::with_capacity(1, watching.stdout.take().unwrap());
+        let mut first = String::new();
+        frames.read_line(&mut first).unwrap();
+        drop(frames);
+        ends(watching);
+    }
+    for seconds in ["0", "-1", "x", "1e9"] {
+        bench.runs(&format!("queue --watch={seconds}"), USAGE).complains(&["expected seconds"]);
+    }
+}
+
+/// `queue --watch` on a terminal of its own, made by script(1), which is what types and shows here.
+fn on_a_terminal(bench: &Bench, line: &str) -> (Child, u32) {
+    let pid = bench.file("pid", "");
+    let mut script = std::process::Command::new("script");
+    let spool = bench.spool.path().display();
+    let program = env!("CARGO_BIN_EXE_sympa-dist");
+    let typed = format!("stty rows 6 cols 60; echo $$ > {}; exec {program} {line} --spool {spool}", pid.display());
+    script.args(["--quiet", "--return", "--flush", "--command", &typed, "/dev/null"]);
+    let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let read = || std::fs::read_to_string(&pid).unwrap().trim().parse::<u32>();
+    wait_until("the program's id", || read().is_ok(), String::new);
+    (script, read().unwrap())
+}
+
+/// Reads until `what` was shown.
+fn shown(from: &mut impl Read, what: &str) -> String {
+    let (mut seen, mut part) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&seen).contains(what) {
+        let read = from.read(&mut part).unwrap();
+        assert!(read > 0, "never {what:?}: {}", String::from_utf8_lossy(&seen).escape_debug());
+        seen.extend_from_slice(&part[..read]);
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+#[test]
+fn a_terminal_is_repainted_in_place_and_is_as_it_was_after_an_interrupt() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 60, "--priority 5 --packet-size 20");
+    let (mut script, _) = on_a_terminal(&bench, "queue --watch 0.1");
+    let mut screen = script.stdout.take().unwrap();
+    let first = shown(&mut screen, "more lines");
+    assert!(first.contains("\u{1b}[?1049h") && first.contains("\u{1b}[?25l"), "{first:?}");
+    let more = shown(&mut screen, "more lines") + &shown(&mut screen, "more lines");
+    assert!(more.contains("\u{1b}[1;1H") && !more.contains("\u{1b}[2J"), "home, and not wiped: {more:?}");
+    assert!(more.split("\u{1b}[1;1H").all(|frame| frame.matches("\r\n").count() <= 5), "six lines fit: {more:?}");
+    script.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let last = shown(&mut screen, "\u{1b}[?1049l");
+    assert!(last.contains("\u{1b}[?25h") && last.contains("\u{1b}[?7h"), "{last:?}");
+    ends(script);
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    let bench = Bench::new();
+    let (mut script, pid) = on_a_terminal(&bench, "queue --watch 86400");
+    shown(script.stdout.as_mut().unwrap(), "Mail queue is empty");
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    wait_until("its end", || stat().is_empty() || stat().contains(") Z "), stat);
 }

@@ -38,7 +38,8 @@ fn an_idle_scheduler_does_not_wake_up() {
     wait_until(
         "rest",
         || {
-            std::thread::sleep(Duration::from_millis(200));
+            // It says that it rests a second after it has begun to.
+            std::thread::sleep(Duration::from_millis(1500));
             let now = sleeps(child.id());
             now == std::mem::replace(&mut before, now.clone())
         },

@@ -14,6 +14,7 @@ mod moves;
 mod preemption;
 mod relays;
 mod replies;
+mod showing;
 mod stop;
 
 #[test]

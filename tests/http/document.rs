@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use sympa_dist::daemon::events::{Event, Happening};
+use sympa_dist::daemon::events::{Event, Happening, Why};
 use sympa_dist::mail::{MessageId, Moment, Priority};
 
 use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, two_messages};
@@ -293,19 +293,24 @@ fn happenings() -> Vec<Happening> {
     let packet = || "recipients.mail.0001".to_owned();
     let text = || "x".to_owned();
     let not_before = Some(1);
+    let left =
+        |why| H::PacketLeft { message: message(), packet: packet(), worker: 0, recipients: 1, done: 1, took: 0.5, why };
     vec![
         H::SchedulerStarted { host: text(), pid: 1, workers: 1 },
         H::SchedulerStopped { host: text(), pid: 1 },
         H::Reloaded,
-        H::PausesChanged,
+        H::PausesChanged { paused: vec![text()] },
         H::Scanned,
         H::Arrived { message: message(), priority, not_before },
         H::Arrived { message: message(), priority, not_before: None },
         H::Requeued { message: message(), from: priority, to: held },
         H::Rescheduled { message: message(), priority, not_before },
-        H::Started { message: message(), priority, packets: 1 },
+        H::Started { message: message(), priority, packets: 1, recipients: Some(1) },
+        H::Started { message: message(), priority, packets: 1, recipients: None },
         H::PacketTaken { message: message(), packet: packet(), worker: 0, recipients: 1, done: 0 },
-        H::PacketLeft { message: message(), packet: packet(), worker: 0, recipients: 1, done: 1, took: 0.5 },
+        left(Why::Finished),
+        left(Why::NotHeld),
+        left(Why::Other),
         H::Preempted {
             message: message(),
             priority,

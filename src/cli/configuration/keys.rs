@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::daemon::settings::{LogFormat, MAX_EXPRESS, MAX_LISTS, OnUncertain, Settings};
+use crate::claim::settings::{DatabaseUrl, Tls};
+use crate::daemon::settings::{LogFormat, MAX_EXPRESS, MAX_LISTS, OnUncertain, Settings, WatchMode};
 use crate::mail::Priority;
 use crate::schedule::Slowdown;
 use crate::spool::progress::Sync;
@@ -259,6 +260,101 @@ pub const KEYS: &[Key] = &[
         show: |settings| shown_size(settings.inject.min_free_space),
     },
     Key {
+        name: "cluster.database",
+        set: |settings, text| {
+            let url = one(text, DatabaseUrl::EXPECTED)?;
+            settings.cluster.database = if url.is_empty() { None } else { Some(url.parse()?) };
+            if cfg!(not(feature = "cluster")) && settings.cluster.database.is_some() {
+                return Err("this program was built without (feature cluster)".to_owned());
+            }
+            Ok(())
+        },
+        show: |settings| quoted(settings.cluster.database.as_ref().map_or(String::new(), DatabaseUrl::to_string)),
+    },
+    Key {
+        name: "cluster.password_file",
+        set: |settings, text| {
+            settings.cluster.password_file = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.cluster.password_file.as_deref()),
+    },
+    Key {
+        name: "cluster.tls",
+        set: |settings, text| {
+            settings.cluster.tls = match one(text, TLS)? {
+                "auto" => Tls::Auto,
+                "always" => Tls::Always,
+                "never" => Tls::Never,
+                _ => return Err(format!("expected {TLS}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.cluster.tls {
+                Tls::Auto => "auto",
+                Tls::Always => "always",
+                Tls::Never => "never",
+            })
+        },
+    },
+    Key {
+        name: "cluster.ca_file",
+        set: |settings, text| {
+            settings.cluster.ca_file = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.cluster.ca_file.as_deref()),
+    },
+    Key {
+        name: "cluster.lease",
+        set: |settings, text| {
+            const LEASE: &str = "a duration from \"1s\" to \"1h\"";
+            let lease = duration(one(text, LEASE)?)?;
+            if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&lease) {
+                return Err(format!("expected {LEASE}"));
+            }
+            settings.cluster.lease = lease;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.cluster.lease),
+    },
+    Key {
+        name: "cluster.poll",
+        set: |settings, text| {
+            settings.cluster.poll = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.cluster.poll),
+    },
+    Key {
+        name: "watch.mode",
+        set: |settings, text| {
+            settings.watch.mode = match one(text, WATCH)? {
+                "auto" => WatchMode::Auto,
+                "inotify" => WatchMode::Inotify,
+                "poll" => WatchMode::Poll,
+                _ => return Err(format!("expected {WATCH}")),
+            };
+            Ok(())
+        },
+        show: |settings| {
+            quoted(match settings.watch.mode {
+                WatchMode::Auto => "auto",
+                WatchMode::Inotify => "inotify",
+                WatchMode::Poll => "poll",
+            })
+        },
+    },
+    Key {
+        name: "watch.interval",
+        set: |settings, text| {
+            settings.watch.interval = not_zero(duration(one(text, DURATION)?)?)?;
+            Ok(())
+        },
+        show: |settings| shown_duration(settings.watch.interval),
+    },
+    Key {
         name: "http.listen",
         set: |settings, text| {
             let listen = one(text, LISTEN)?;
@@ -324,6 +420,31 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "events.path",
+        set: |settings, text| {
+            settings.events.path = file(text)?;
+            Ok(())
+        },
+        show: |settings| shown_file(settings.events.path.as_deref()),
+    },
+    Key {
+        name: "events.max_size",
+        set: |settings, text| {
+            settings.events.max_size = size(one(text, SIZE)?)?;
+            Ok(())
+        },
+        show: |settings| shown_size(settings.events.max_size),
+    },
+    Key {
+        name: "events.keep",
+        set: |settings, text| {
+            const KEEP: &str = "a number of files, from 0 to 1000";
+            settings.events.keep = parsed(text, KEEP)?;
+            if settings.events.keep > 1000 { Err(format!("expected {KEEP}")) } else { Ok(()) }
+        },
+        show: |settings| settings.events.keep.to_string(),
+    },
+    Key {
         name: "metrics.lists",
         set: |settings, text| {
             let expected = format!("a number from 0 (no list is named) to {MAX_LISTS}");
@@ -375,6 +496,8 @@ const AGEING: &str = "\"off\" or a duration such as \"2h\"";
 const FAIRNESS: &str = "\"fair\" (small ones slip past big ones) or \"fifo\" (by arrival)";
 pub(super) const DURATION: &str = "a duration such as \"30s\", \"5m\", \"4h\" or \"5d\"";
 const LISTEN: &str = "\"address:port\", \"unix:/path\", or \"\" for nothing";
+const TLS: &str = "\"auto\" (beyond this machine), \"always\" or \"never\"";
+const WATCH: &str = "\"auto\", \"inotify\" or \"poll\"";
 const TRUTH: &str = "true or false";
 const LOG_FORMAT: &str = "\"auto\", \"human\", \"json\" or \"journald\"";
 const LOG_LEVEL: &str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or a filter";

@@ -333,10 +333,16 @@ impl Session {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Receipt, Trouble> {
         self.nothing_unasked("DATA")?;
-        if interrupt.is_raised() || before_dot() == Proceed::No {
-            return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
+        let interrupted = || Err(Trouble::Interrupted { relay: self.peer.name.clone() });
+        if interrupt.is_raised() {
+            return interrupted();
         }
-        match self.send_body(body, interrupt, outcomes)? {
+        let by = match before_dot() {
+            Proceed::Yes => None,
+            Proceed::Before(instant) => Some(instant),
+            Proceed::No => return interrupted(),
+        };
+        match self.send_body(body, by, interrupt, outcomes)? {
             Sent::AnsweredEarly => {
                 self.dead = true;
                 self.one_answer(outcomes)
@@ -355,15 +361,30 @@ impl Session {
         }
     }
 
-    /// Sends body and final dot. Watches for an answer as long as the dot can't have left.
-    fn send_body(&mut self, body: &Body, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) -> Result<Sent, Trouble> {
+    /// Sends body and final dot. Watches for an answer as long as the dot can't have left, and gives up if that is still so at
+    /// `by`.
+    fn send_body(
+        &mut self,
+        body: &Body,
+        by: Option<Instant>,
+        interrupt: &Interrupt,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Sent, Trouble> {
         const DOING: &str = "sending the message";
         assert!(body.wire.ends_with(DOT), "a body without its final dot");
         let dot = body.wire.len() - DOT.len();
         let mut sent = 0;
         while sent < body.wire.len() || self.wire.has_unsent() {
             let dot_is_out = sent > dot;
-            let patience = Patience { dot_is_out, ..Patience::until_interrupted(self.peer.command_timeout, interrupt) };
+            let mut patience =
+                Patience { dot_is_out, ..Patience::until_interrupted(self.peer.command_timeout, interrupt) };
+            let is_late = || !dot_is_out && by.is_some_and(|by| Instant::now() >= by);
+            if is_late() {
+                return Err(Trouble::Interrupted { relay: self.peer.name.clone() });
+            }
+            if let Some(by) = by.filter(|_| !dot_is_out) {
+                patience.deadline = patience.deadline.min(by);
+            }
             let taken = self.wire.send_some(&body.wire[sent..], &patience);
             if let Ok(taken) = taken {
                 sent += taken;
@@ -386,8 +407,10 @@ impl Session {
                 Ok(None) => {}
                 Err(nonsense) => return Err(self.peer.before_the_dot(DOING, nonsense.into())),
             }
-            if let Err(fault) = taken {
-                return Err(self.peer.before_the_dot(DOING, fault.into()));
+            match taken {
+                Err(_) if is_late() => return Err(Trouble::Interrupted { relay: self.peer.name.clone() }),
+                Err(fault) => return Err(self.peer.before_the_dot(DOING, fault.into())),
+                Ok(_) => {}
             }
         }
         Ok(Sent::Whole)

@@ -97,6 +97,8 @@ pub struct Look {
     pub size: u64,
     /// Of the last change to the content, seconds since 1970.
     pub modified: u64,
+    /// The rest of it, below the second.
+    pub modified_nanos: u64,
     pub owner: u32,
     pub links: u64,
 }
@@ -108,6 +110,7 @@ impl From<rustix::fs::Stat> for Look {
             kind: FileType::from_raw_mode(stat.st_mode).into(),
             size: stat.st_size as u64,
             modified: stat.st_mtime as u64,
+            modified_nanos: stat.st_mtime_nsec as u64,
             owner: stat.st_uid,
             links: stat.st_nlink,
         }
@@ -296,12 +299,34 @@ impl Dir {
         Err(DiskError::new(Op::Write, &self.path, OsStr::new(""), errno))
     }
 
+    /// Whether it lies on a file system that other machines may change.
+    pub fn is_on_network(&self) -> Result<bool> {
+        /// statfs(2): NFS, SMB (two), CIFS, AFS (two), Ceph, 9P, FUSE, GFS2, OCFS2, Lustre, Coda.
+        const NETWORK: [u64; 13] = [
+            0x6969,
+            0x517b,
+            0xfe53_4d42,
+            0xff53_4d42,
+            0x5346_414f,
+            0x6b41_4653,
+            0x00c3_6400,
+            0x0102_1997,
+            0x6573_5546,
+            0x0116_1970,
+            0x7461_636f,
+            0x0bd0_0bd0,
+            0x7375_7245,
+        ];
+        let found = self.run(Op::Look, "", || rustix::fs::fstatfs(&self.fd))?;
+        Ok(NETWORK.contains(&(found.f_type as u64 & 0xffff_ffff)))
+    }
+
     /// Tries to get the exclusive right to this directory for as long as this descriptor is open, without waiting.
     pub fn try_lock(&self) -> Result<bool> {
         self.run(Op::Lock, "", || match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-            Err(errno) => Err(errno),
+            Err(errno) => if_lockable(errno).map(|()| true),
         })
     }
 
@@ -309,8 +334,17 @@ impl Dir {
     /// is dropped, or its process dies.
     pub fn lock(&self) -> Result<DirLock> {
         let own = self.open_dir(".")?;
-        self.run(Op::Lock, "", || rustix::fs::flock(&own.fd, FlockOperation::LockExclusive))?;
+        self.run(Op::Lock, "", || rustix::fs::flock(&own.fd, FlockOperation::LockExclusive).or_else(if_lockable))?;
         Ok(DirLock(own))
+    }
+}
+
+/// Network file systems have no locks of directories. Among the hosts that share one, turns are taken elsewhere.
+fn if_lockable(errno: rustix::io::Errno) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    match errno {
+        Errno::BADF | Errno::INVAL | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP => Ok(()),
+        errno => Err(errno),
     }
 }
 

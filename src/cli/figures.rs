@@ -1,0 +1,201 @@
+//! A message's figures, as `queue` and `show` give them to people and machines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::mail::{Epoch, MessageId};
+use crate::render::head::{self, SpoolHead};
+use crate::schedule::Ageing;
+use crate::spool::census::{Message, State};
+use crate::spool::note::Note;
+use crate::spool::pause::{Pause, Paused};
+
+/// One line of `queue --json`. The names that `postqueue -j` has as well mean the same; readers pass over members they
+/// don't know.
+#[derive(Serialize, Debug)]
+pub struct Row {
+    /// The priority, `0` to `9` or `z`.
+    pub queue_name: String,
+    pub queue_id: String,
+    /// Unix seconds.
+    pub arrival_time: u64,
+    /// Octets.
+    pub message_size: u64,
+    pub forced_expire: bool,
+    pub sender: String,
+    /// Recipients without a final outcome; only on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<Vec<Recipient>>,
+    pub priority: String,
+    /// With ageing: at which level waiting has brought it, for choosing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_priority: Option<String>,
+    pub state: &'static str,
+    pub list: String,
+    pub packets_total: u64,
+    pub packets_done: u64,
+    pub recipients_total: u64,
+    pub recipients_done: u64,
+    pub recipients_left: u64,
+    pub deferred: u64,
+    pub failed: u64,
+    /// Unix seconds; none: at once.
+    pub not_before: Option<u64>,
+    /// Then it is too late: what is left is held. Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<u64>,
+    /// When the first deferred recipients are due, unix seconds.
+    pub next_try: Option<u64>,
+    pub workers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Note>,
+    /// The pause that stops it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseRow>,
+}
+
+/// A pause.
+#[derive(Clone, Serialize, Debug)]
+pub struct PauseRow {
+    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL, with `%` for what a name can't have.
+    pub what: String,
+    /// `null`: its file can't be read.
+    #[serde(flatten)]
+    pub pause: Option<Pause>,
+    #[serde(skip)]
+    told: String,
+}
+
+impl PauseRow {
+    pub fn of(paused: &Paused) -> PauseRow {
+        let (what, told) = (paused.name.to_string(), super::pause::told(&paused.name));
+        PauseRow { what, told, pause: paused.pause.clone() }
+    }
+}
+
+impl fmt::Display for PauseRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = printable(&self.told);
+        let Some(Pause { since, by, why, until }) = &self.pause else {
+            return write!(f, "{what} is paused; its file can't be read");
+        };
+        let until = until.map_or("until it is resumed".into(), |until| format!("until {}", local_time(until)));
+        let (by, since, why) = (printable(by), local_time(*since), printable(why));
+        write!(f, "{what} is paused by {by} since {since}, {until}: {why}")
+    }
+}
+
+/// As in `postqueue -j`.
+#[derive(Serialize, Debug)]
+pub struct Recipient {
+    pub address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_reason: Option<String>,
+}
+
+impl Row {
+    pub fn of(message: &Message, ageing: Option<Ageing>, now: Epoch) -> Row {
+        // What can't be read is the scheduler's to set aside; here it only lacks its totals.
+        let head = head::split(&message.top).map(|(head, _)| head).unwrap_or_default();
+        let (left, deferred) = (message.left(), message.deferred());
+        let here: u64 = message.packets.iter().filter(|packet| packet.name.retry.is_none()).map(|p| p.recipients).sum();
+        let recipients_total = head.recipients_total.unwrap_or(here.max(left + deferred + message.failed));
+        let fresh_packets = message.packets.iter().filter(|packet| packet.name.retry.is_none()).count() as u64;
+        let packets_total = head.packets_total.map_or(fresh_packets, u64::from).max(fresh_packets);
+        let id = &message.name.id;
+        // What is held, or not due, waits for something else than its turn.
+        let waits = matches!(message.state(now), State::Waiting | State::Active);
+        let level = message.priority.level().filter(|_| waits);
+        let chosen = ageing.zip(level).map(|(ageing, level)| ageing.lifted(level, message.waits_since(), now));
+        Row {
+            queue_name: message.priority.to_string(),
+            queue_id: id.to_string(),
+            arrival_time: id.arrival().0,
+            message_size: message.size,
+            forced_expire: false,
+            sender: sender(&head, id),
+            recipients: None,
+            priority: message.priority.to_string(),
+            chosen_priority: chosen.map(|level| level.to_string()),
+            state: message.state(now).as_str(),
+            list: id.list().to_owned(),
+            packets_total,
+            packets_done: packets_total - fresh_packets,
+            recipients_total,
+            recipients_done: recipients_total.saturating_sub(left + deferred + message.failed),
+            recipients_left: left,
+            deferred,
+            failed: message.failed,
+            not_before: message.name.not_before().map(|at| at.0),
+            not_after: head.not_after.map(|at| at.0),
+            next_try: message.next_try().map(|at| at.0),
+            workers: message.workers(now),
+            held: message.held.clone(),
+            paused: None,
+        }
+    }
+
+    /// The same, with the pause that stops it.
+    pub fn with_pauses(self, message: &Message, pauses: &[Paused]) -> Row {
+        let level = message.priority.level();
+        let stops = |paused: &&Paused| level.is_some_and(|level| paused.stops(message.name.id.list(), level));
+        Row { paused: pauses.iter().find(stops).map(PauseRow::of), ..self }
+    }
+
+    /// mailq's mark behind the id.
+    pub fn mark(&self) -> &'static str {
+        match self.state {
+            state if state == State::Active.as_str() => "*",
+            state if state == State::Held.as_str() => "!",
+            _ => "",
+        }
+    }
+}
+
+fn sender(head: &SpoolHead, id: &MessageId) -> String {
+    match &head.sender {
+        Some(sender) => sender.as_str().to_owned(),
+        None => {
+            let (local, domain) = id.list().rsplit_once('@').unwrap_or((id.list(), ""));
+            format!("{local}-owner@{domain}")
+        }
+    }
+}
+
+/// A duration in the two largest units that say something: `3d4h`, `2h5m`, `40s`.
+pub fn age(seconds: u64) -> String {
+    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    match (d, h, m) {
+        (1.., ..) => format!("{d}d{h}h"),
+        (0, 1.., _) => format!("{h}h{m}m"),
+        (0, 0, 1..) => format!("{m}m{s}s"),
+        _ => format!("{s}s"),
+    }
+}
+
+/// Somebody else's text, without what a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Local time, as in a log.
+pub fn local_time(at: u64) -> String {
+    let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+    match timestamp {
+        Some(at) => at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => at.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_two_units_at_most() {
+        for (seconds, text) in [(0, "0s"), (61, "1m1s"), (3_600, "1h0m"), (100_000, "1d3h")] {
+            assert_eq!(age(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The screen, drawn: for 80×24, and as much of it as fits into less.
+//!
+//! ```text
+//! the spool, the rate                        title
+//! schedulers                                 what is wrong with it all
+//! levels, six rows in two columns
+//! messages                                   as many as there is room for
+//! the chosen message                         all of its id, why it is stuck
+//! workers, relays or pauses
+//! keys, a question, or what became of a move
+//! ```
+//!
+//! No meaning is in a colour alone, nothing that others wrote reaches the terminal but as letters.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::super::figures::local_time;
+use super::format::{count, fit, percent, rate, span, time_left};
+use super::keys::Prompt;
+use super::screen::{Panel, Screen};
+use super::stuck;
+use super::terminal::Look;
+use crate::mail::{Epoch, Priority};
+use crate::monitor::survey::{self, LevelSum, Picture};
+use crate::spool::census::State;
+
+/// What a piece of text is, for the eye.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    /// Titles.
+    Title,
+    Chosen,
+    Active,
+    /// Held, paused, deferred.
+    Waiting,
+    /// Something is wrong.
+    Alarm,
+    Faint,
+}
+
+impl Look {
+    fn style(self, tone: Tone) -> Style {
+        let style = Style::new();
+        let colour = |style: Style, colour| if self.colour { style.fg(colour) } else { style };
+        let with = |modifier| if self.attributes { style.add_modifier(modifier) } else { style };
+        match tone {
+            Tone::Plain => style,
+            Tone::Title => with(Modifier::BOLD),
+            Tone::Chosen => with(Modifier::REVERSED),
+            Tone::Active => colour(style, Color::Green),
+            Tone::Waiting => colour(style, Color::Yellow),
+            Tone::Alarm => colour(with(Modifier::BOLD), Color::Red),
+            Tone::Faint => colour(style, Color::DarkGray),
+        }
+    }
+
+    /// Letters, and nothing that a terminal would obey, or that would turn the line around.
+    fn clean(self, text: &str) -> String {
+        let is_hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let letter = |c: char| {
+            if c.is_control() || is_hidden(c) || (!self.unicode && !c.is_ascii()) { '?' } else { c }
+        };
+        text.chars().map(letter).collect()
+    }
+
+    fn span(self, text: impl AsRef<str>, tone: Tone) -> Span<'static> {
+        Span::styled(self.clean(text.as_ref()), self.style(tone))
+    }
+
+    fn line(self, text: impl AsRef<str>, tone: Tone) -> Line<'static> {
+        Line::from(self.span(text, tone))
+    }
+}
+
+/// Draws it all.
+pub fn draw(frame: &mut Frame, screen: &mut Screen) {
+    let area = frame.area();
+    let (height, width) = (area.height, area.width);
+    let levels = match height {
+        20.. if width >= 80 => 7,
+        12.. => 1,
+        _ => 0,
+    };
+    let panel = match height {
+        30.. => (height / 4).min(1 + panel_rows(screen) as u16).max(4),
+        20.. => 4,
+        16.. => 2,
+        _ => 0,
+    };
+    let [title, state, levels, head, messages, details, panel, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(u16::from(height >= 6)),
+        Constraint::Length(levels),
+        Constraint::Length(u16::from(height >= 4)),
+        Constraint::Fill(1),
+        Constraint::Length(if height >= 12 { 2 } else { 0 }),
+        Constraint::Length(panel),
+        Constraint::Length(u16::from(height >= 2)),
+    ])
+    .areas(area);
+    screen.set_rows(messages.height.into());
+    frame.render_widget(draw_title(screen, title.width.into()), title);
+    draw_foot(frame, screen, foot);
+    let screen = &*screen;
+    let Some(picture) = &screen.picture else {
+        frame.render_widget(Paragraph::new("looks at the spool"), messages);
+        return;
+    };
+    frame.render_widget(draw_state(screen, picture), state);
+    draw_levels(frame, screen.look, picture, levels);
+    frame.render_widget(draw_head(screen), head);
+    frame.render_widget(draw_messages(screen, picture, messages), messages);
+    frame.render_widget(draw_details(screen, picture), details);
+    frame.render_widget(draw_panel(screen, picture, panel), panel);
+    if screen.helps {
+        draw_help(frame, screen.look);
+    }
+}
+
+fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
+    let look = screen.look;
+    let Some(picture) = &screen.picture else {
+        return look.line(format!("sympa-dist {}", screen.spool), Tone::Title);
+    };
+    let left: u64 = picture.levels.iter().map(|level| level.left).sum();
+    let figures = format!(
+        "{} messages  {} left  {}",
+        picture.lines.len(),
+        count(left),
+        match picture.rate {
+            now if now < 0.05 => "0/s".into(),
+            now => rate(now),
+        },
+    );
+    let clock = local_time(picture.at.epoch().0);
+    let clock = clock.split(' ').next_back().unwrap_or_default().to_owned();
+    let spark = width / 6;
+    let room = width.saturating_sub(figures.len() + spark + clock.len() + 3);
+    let name = fit(&format!("sympa-dist {}", screen.spool), room, look.unicode);
+    Line::from(vec![
+        look.span(format!("{name:<room$} {figures} "), Tone::Title),
+        look.span(sparkline(&picture.recent, spark, look.unicode), Tone::Active),
+        look.span(format!(" {clock}"), Tone::Title),
+    ])
+}
+
+/// The last so many rates, the newest at the right end.
+fn sparkline(rates: &[f64], columns: usize, unicode: bool) -> String {
+    let steps: &[char] = if unicode {
+        &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+    } else {
+        &['_', '.', '-', '=', '+', '*', '%', '#']
+    };
+    let rates = &rates[rates.len().saturating_sub(columns)..];
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    let step = |rate: f64| match rate {
+        rate if rate <= 0.0 => ' ',
+        rate => steps[((rate / most * steps.len() as f64).ceil() as usize).clamp(1, steps.len()) - 1],
+    };
+    let line: String = rates.iter().map(|&rate| step(rate)).collect();
+    format!("{line:>columns$}")
+}
+
+/// What holds for all of it, the worst first.
+fn draw_state(screen: &Screen, picture: &Picture) -> Line<'static> {
+    let look = screen.look;
+    if let Some(trouble) = &picture.trouble {
+        return look.line(format!("! {trouble}"), Tone::Alarm);
+    }
+    let mut parts = Vec::new();
+    let mut say = |text: String, tone: Tone| {
+        if !parts.is_empty() {
+            parts.push(look.span("; ", Tone::Plain));
+        }
+        parts.push(look.span(text, tone));
+    };
+    match &picture.schedulers[..] {
+        [] => say("! no scheduler runs on this spool: nothing is sent".into(), Tone::Alarm),
+        [one] => {
+            say(format!("{} {}: {} of {} workers busy", one.host, one.pid, one.work.len(), one.workers), Tone::Plain)
+        }
+        several => {
+            let (busy, all) = several.iter().fold((0, 0), |(busy, all), at| (busy + at.work.len(), all + at.workers));
+            say(format!("{} schedulers: {busy} of {all} workers busy", several.len()), Tone::Plain);
+        }
+    }
+    let relays = || picture.schedulers.iter().flat_map(|scheduler| &scheduler.relays);
+    let out = relays().filter(|relay| relay.state != "closed").count();
+    if out > 0 {
+        say(format!("! {out} of {} relays out of use", relays().count()), Tone::Alarm);
+    }
+    if let Some(paused) = picture.pauses.first() {
+        let more = match picture.pauses.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        say(format!("! {}{more}", stuck::told(paused)), Tone::Waiting);
+    }
+    if picture.unread > 0 {
+        say(format!("{} messages are still to be read", picture.unread), Tone::Faint);
+    }
+    Line::from(parts)
+}
+
+fn draw_levels(frame: &mut Frame, look: Look, picture: &Picture, area: Rect) {
+    let most = picture.levels.iter().map(|level| level.messages).max().unwrap_or(0);
+    if area.height < 7 {
+        let level = |(priority, level): (Priority, &LevelSum)| format!("{priority}:{}", count(level.messages));
+        let levels = Priority::all().zip(&picture.levels).filter(|(_, level)| level.messages > 0);
+        let levels: Vec<String> = levels.map(level).collect();
+        frame.render_widget(look.line(format!("levels {}", levels.join(" ")), Tone::Plain), area);
+        return;
+    }
+    let halves: [Rect; 2] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(area);
+    let all: Vec<(Priority, &LevelSum)> = Priority::all().zip(&picture.levels).collect();
+    let (upper, lower) = all.split_at(6);
+    for (half, levels) in halves.into_iter().zip([upper, lower]) {
+        let bar = usize::from(half.width).saturating_sub(34).clamp(1, 40);
+        let mut lines = vec![
+            look.line(format!("P {:bar$} {:>6} {:>6} {:>7} {:>7}", "", "msgs", "left", "oldest", "rate"), Tone::Title),
+        ];
+        for (priority, level) in levels {
+            let tone = match level {
+                _ if level.messages == 0 => Tone::Faint,
+                _ if *priority == Priority::Held => Tone::Waiting,
+                _ if level.active > 0 => Tone::Active,
+                _ => Tone::Plain,
+            };
+            let oldest = level.oldest.map_or("-".into(), |oldest| age_at(oldest, picture));
+            let text = format!(
+                "{priority} {:bar$} {:>6} {:>6} {oldest:>7} {:>7}",
+                bar_of(level.messages, most, bar, look.unicode),
+                count(level.messages),
+                count(level.left),
+                rate(level.rate),
+            );
+            lines.push(look.line(text, tone));
+        }
+        if levels.len() < 6 {
+            let total = picture.levels.iter().fold(LevelSum::default(), |sum, level| LevelSum {
+                deferred: sum.deferred + level.deferred,
+                failed: sum.failed + level.failed,
+                done: sum.done + level.done,
+                ..sum
+            });
+            let (done, deferred, failed) = (count(total.done), count(total.deferred), count(total.failed));
+            lines.push(look.line(format!("  {done} done, {deferred} deferred, {failed} failed"), Tone::Plain));
+        }
+        frame.render_widget(Paragraph::new(lines), half);
+    }
+}
+
+fn bar_of(messages: u64, most: u64, columns: usize, unicode: bool) -> String {
+    let full = if unicode { "█" } else { "#" };
+    match messages {
+        0 => String::new(),
+        messages => full.repeat((messages as usize * columns).div_ceil(most.max(1) as usize).clamp(1, columns)),
+    }
+}
+
+fn age_at(arrival: Epoch, picture: &Picture) -> String {
+    span(picture.at.epoch().since(arrival))
+}
+
+fn draw_head(screen: &Screen) -> Line<'static> {
+    let (by, filter) = (screen.sort.name(), &screen.filter);
+    let which = match filter.is_empty() {
+        true => format!("message, by {by}"),
+        false => format!("{} with {filter}, by {by}", screen.count()),
+    };
+    screen.look.line(format!("  P state       done   left   rate    ETA    age  {which}"), Tone::Title)
+}
+
+fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'static> {
+    let look = screen.look;
+    if screen.count() == 0 {
+        let text = match picture.lines.is_empty() {
+            true => "  no message is waiting",
+            false => "  no message has these words; Esc shows all",
+        };
+        return Paragraph::new(look.line(text, Tone::Faint));
+    }
+    let id_columns = usize::from(area.width).saturating_sub(50).max(8);
+    let line = |(line, is_chosen): (&survey::Line, bool)| {
+        let total = line.details.as_ref().map_or(0, |details| details.recipients);
+        let is_stuck = stuck::why(line, picture, &screen.lists).is_some();
+        let state = match line.state {
+            State::Active => format!("{} x{}", line.state.as_str(), line.workers),
+            // Held, scheduled and deferred say it themselves.
+            State::Waiting if is_stuck => "stuck !".into(),
+            state => state.as_str().into(),
+        };
+        let text = format!(
+            "{} {} {state:<10} {:>5} {:>6} {:>6} {:>6} {:>6}  {}",
+            if is_chosen { ">" } else { " " },
+            line.priority,
+            percent(line.done, total),
+            if line.details.is_some() { count(line.left) } else { "...".into() },
+            rate(line.rate),
+            time_left(line.time_left()),
+            age_at(line.id.arrival(), picture),
+            fit(line.id.as_str(), id_columns, look.unicode),
+        );
+        let tone = match line.state {
+            _ if is_chosen => Tone::Chosen,
+            State::Active => Tone::Active,
+            State::Waiting if is_stuck => Tone::Alarm,
+            State::Waiting => Tone::Plain,
+            _ => Tone::Waiting,
+        };
+        let width = usize::from(area.width);
+        look.line(format!("{text:<width$}"), tone)
+    };
+    Paragraph::new(screen.window().map(line).collect::<Vec<_>>())
+}
+
+fn draw_details(screen: &Screen, picture: &Picture) -> Paragraph<'static> {
+    let look = screen.look;
+    let Some(line) = screen.chosen() else { return Paragraph::new("") };
+    let mut said = Vec::new();
+    if let Some(details) = &line.details {
+        said.push(format!("{} of {} done", line.done, details.recipients));
+        if line.deferred > 0 {
+            said.push(format!("{} deferred", line.deferred));
+        }
+        if details.failed > 0 {
+            said.push(format!("{} failed", details.failed));
+        }
+        said.push(format!("{} of {} packets left", details.packets_left, details.packets));
+        said.push(format!("from {}", details.sender));
+    }
+    let why = stuck::why(line, picture, &screen.lists);
+    let (why, tone) = match why {
+        Some(why) => (format!("! {why}; {}", said.join(", ")), Tone::Waiting),
+        None => (said.join(", "), Tone::Plain),
+    };
+    Paragraph::new(vec![look.line(line.id.as_str(), Tone::Title), look.line(format!("  {why}"), tone)])
+}
+
+fn panel_rows(screen: &Screen) -> usize {
+    let Some(picture) = &screen.picture else { return 0 };
+    let schedulers = &picture.schedulers;
+    match screen.panel {
+        Panel::Workers => schedulers.iter().map(|scheduler| scheduler.work.len()).sum(),
+        Panel::Relays => schedulers.iter().map(|scheduler| scheduler.relays.len()).sum(),
+        Panel::Pauses => picture.pauses.len(),
+    }
+}
+
+fn draw_panel(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'static> {
+    let look = screen.look;
+    let schedulers = &picture.schedulers;
+    let of_several = |host: &str| if schedulers.len() > 1 { format!("{host} ") } else { String::new() };
+    let busy: usize = schedulers.iter().map(|scheduler| scheduler.work.len()).sum();
+    let relays: usize = schedulers.iter().map(|scheduler| scheduler.relays.len()).sum();
+    let name = |panel: Panel| match panel {
+        Panel::Workers => format!("workers busy {busy}"),
+        Panel::Relays => format!("relays {relays}"),
+        Panel::Pauses => format!("pauses {}", picture.pauses.len()),
+    };
+    let rows: Vec<(String, Tone)> = match screen.panel {
+        Panel::Workers => {
+            let rows = schedulers.iter().flat_map(|scheduler| {
+                let of = of_several(&scheduler.host);
+                scheduler.work.iter().map(move |work| {
+                    let figures = format!("{} {}/{}", percent(work.done, work.recipients), work.done, work.recipients);
+                    let since = span(picture.at.epoch().0.saturating_sub(work.since));
+                    let id = fit(&work.message, 36, look.unicode);
+                    let text =
+                        format!("{of}{:>4} {} {id} {} {figures} {since}", work.worker, work.priority, work.packet);
+                    (text, Tone::Active)
+                })
+            });
+            rows.collect()
+        }
+        Panel::Relays => {
+            let rows = schedulers.iter().flat_map(|scheduler| {
+                let of = of_several(&scheduler.host);
+                scheduler.relays.iter().map(move |relay| {
+                    let (state, tone) = match relay.state.as_str() {
+                        "closed" => ("in use", Tone::Plain),
+                        "half-open" => ("! out of use, being tried", Tone::Alarm),
+                        _ => ("! out of use", Tone::Alarm),
+                    };
+                    let next = relay.next_try.map_or(String::new(), |at| format!("; next try {}", local_time(at)));
+                    let why = relay.why.as_ref().map_or(String::new(), |why| format!("; {why}"));
+                    (format!("{of}{}: {state}{next}{why}", relay.relay), tone)
+                })
+            });
+            rows.collect()
+        }
+        Panel::Pauses => picture.pauses.iter().map(|paused| (stuck::told(paused), Tone::Waiting)).collect(),
+    };
+    let room = usize::from(area.height).saturating_sub(1);
+    let hidden = rows.len().saturating_sub(room);
+    let mut title: Vec<Span> = Vec::new();
+    for panel in Panel::ALL {
+        let text = if panel == screen.panel { format!("[{}] ", name(panel)) } else { format!(" {}  ", name(panel)) };
+        title.push(look.span(text, if panel == screen.panel { Tone::Title } else { Tone::Faint }));
+    }
+    let more = if hidden > 0 { format!("+{hidden} not shown, ") } else { String::new() };
+    title.push(look.span(format!(" {more}Tab: next"), Tone::Faint));
+    let mut lines = vec![Line::from(title)];
+    lines.extend(rows.into_iter().take(room).map(|(text, tone)| look.line(text, tone)));
+    Paragraph::new(lines)
+}
+
+const KEYS: &str = "?:help /:filter s:sort r:requeue h:hold l:release c:cancel p:pause u:undo q:quit";
+
+fn draw_foot(frame: &mut Frame, screen: &Screen, area: Rect) {
+    let look = screen.look;
+    let Some(prompt) = &screen.prompt else {
+        let (text, tone) = match &screen.told {
+            None => (KEYS.to_owned(), Tone::Faint),
+            Some(Ok(told)) => (told.clone(), Tone::Active),
+            Some(Err(told)) => (format!("! {told}"), Tone::Alarm),
+        };
+        frame.render_widget(look.line(text, tone), area);
+        return;
+    };
+    let id = |id: &str| fit(id, (usize::from(area.width) / 2).max(20), look.unicode);
+    let (question, typed) = match prompt {
+        Prompt::Filter(_) => ("words of id, sender or state: ".into(), screen.filter.as_str()),
+        Prompt::Requeue(message) => (format!("requeue {} to (0-9, z: hold) ", id(message.as_str())), ""),
+        Prompt::Hold(message, why) => (format!("hold {}, since ", id(message.as_str())), why.as_str()),
+        Prompt::Cancel(message, why) => (format!("cancel {}, since ", id(message.as_str())), why.as_str()),
+        Prompt::Confirm(message, _) => (format!("cancel {}: the rest goes to bad/ (y/N) ", id(message.as_str())), ""),
+        Prompt::Pause(names) => {
+            let name = |(letter, name): &(char, crate::spool::layout::PauseName)| {
+                let is_paused = screen.picture.iter().flat_map(|picture| &picture.pauses).any(|at| at.name == *name);
+                let does = if is_paused { "resume " } else { "" };
+                format!("{letter}:{does}{}", super::super::pause::told(name))
+            };
+            (format!("pause {} ", names.iter().map(name).collect::<Vec<_>>().join(" ")), "")
+        }
+        Prompt::PauseWhy(name, why) => (format!("pause {}, since ", super::super::pause::told(name)), why.as_str()),
+    };
+    // The end of what is typed stays in view.
+    let room = usize::from(area.width).saturating_sub(1);
+    let text: Vec<char> = look.clean(&format!("{question}{typed}")).chars().collect();
+    let text: String = text[text.len().saturating_sub(room)..].iter().collect();
+    let line = look.line(&text, Tone::Title);
+    let column = area.x + (line.width() as u16).min(area.width.saturating_sub(1));
+    frame.render_widget(line, area);
+    frame.set_cursor_position((column, area.y));
+}
+
+const HELP: &str = " Up Down j k         choose a message
+ PgUp PgDn Home End  the same by pages; to the first, the last
+ Tab                 workers, relays, pauses
+ /                   show messages with these words in id, sender or
+                     state (held, active, ...), or priority:3; Esc: all
+ s                   sort by priority, age, left, rate, time left
+ r                   requeue to another priority, by one key
+ h  l                hold, with a reason; release to where it was
+ c                   cancel, with a reason: the rest goes to bad/
+ p                   pause or resume everything, a list, a priority,
+                     a relay
+ u                   undo the last move, and the one before it
+ Ctrl-L  Ctrl-Z      draw all anew; back to the shell for a while
+ q  Ctrl-C           quit
+ '>' is the chosen one; '!' is what is in the way of mail.
+ Moves act at the next boundary: no transaction is cut short.";
+
+fn draw_help(frame: &mut Frame, look: Look) {
+    let area = frame.area();
+    let lines: Vec<Line> = HELP.lines().map(|line| look.line(line, Tone::Plain)).collect();
+    let (width, height) = (68.min(area.width), (lines.len() as u16 + 2).min(area.height));
+    let at = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
+    let rule = if look.unicode { "─" } else { "-" }.repeat(width.into());
+    let mut all = vec![look.line(&rule, Tone::Faint)];
+    all.extend(lines);
+    all.push(look.line(&rule, Tone::Faint));
+    frame.render_widget(Clear, at);
+    frame.render_widget(Paragraph::new(all), at);
+}

@@ -1,0 +1,54 @@
+//! The mark of a spool whose packets are claimed through a database: which one.
+//!
+//! Two processes that claim by different means would both send the same packet. So the spool says which tables its claims
+//! are in, and whoever claims otherwise keeps its hands off it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Spool;
+use super::disk::{DiskError, Op, Result, unless_gone};
+use super::layout::CLUSTER;
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// Of the tables.
+    pub identity: String,
+    /// Unix seconds.
+    pub since: u64,
+    pub by: String,
+}
+
+impl Mark {
+    /// The spool's mark; `None`: one machine, claims are the kernel's.
+    pub fn read(spool: &Spool) -> Result<Option<Mark>> {
+        let Some(content) = unless_gone(spool.root.read(CLUSTER, 64 * 1024))? else { return Ok(None) };
+        serde_json::from_slice(&content).map(Some).map_err(|error| {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+            DiskError::new(Op::Read, spool.root.path(), CLUSTER.as_ref(), error)
+                .fate("nothing is sent from this spool: whether it has other hosts is not known")
+        })
+    }
+
+    /// Marks the spool, on which nobody sends. A crash leaves it unmarked.
+    pub fn write(&self, spool: &Spool) -> Result<()> {
+        let draft = format!(".{CLUSTER}");
+        unless_gone(spool.root.remove(&draft))?;
+        let file = spool.root.create(&draft)?;
+        let mut text = serde_json::to_vec(self).expect("strings and numbers are always JSON");
+        text.push(b'\n');
+        file.write_at(&text, 0)?;
+        let owner = spool.distribute.look_self()?.owner;
+        if owner != file.look()?.owner {
+            file.give_to(owner)?;
+        }
+        file.sync_data()?;
+        spool.root.replace(&draft, CLUSTER)?;
+        spool.root.sync()
+    }
+
+    pub fn remove(spool: &Spool) -> Result<()> {
+        unless_gone(spool.root.remove(CLUSTER))?;
+        spool.root.sync()
+    }
+}

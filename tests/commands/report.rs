@@ -1,0 +1,282 @@
+//! `sympa-dist report`: what happened, told from the event log after real schedulers have written it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, DONE, FINDINGS, Scheduler, TRY_AGAIN, Told, USAGE};
+use crate::support::relay::{Dot, Gate, Policy, Rcpt, Relay};
+use crate::support::spool::{members, now, wait_until};
+
+fn log_of(bench: &Bench) -> PathBuf {
+    bench.file("x", "").with_file_name("events.jsonl")
+}
+
+/// A scheduler with one worker, ten recipients a transaction, and a log.
+fn keeping(bench: &Bench, relay: &Relay) -> Scheduler {
+    let run = "[run]\nworkers = 1\nrecipients_per_transaction = 10\n";
+    let path = log_of(bench).display().to_string();
+    let config = format!("{run}[events]\npath = \"{path}\"\n[[relay]]\nurl = \"{}\"\n", relay.url());
+    let config = bench.file("report.toml", &config);
+    let spool = bench.spool.path().display();
+    let scheduler = bench.scheduler_in(&format!("--log-format json --spool {spool} --config {}", config.display()));
+    scheduler.wait_until_ready();
+    scheduler
+}
+
+fn log_has(path: &Path, words: &[&str]) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().any(|line| words.iter().all(|word| line.contains(word)))
+}
+
+#[track_caller]
+fn wait_for(path: &Path, words: &[&str]) {
+    wait_until(&format!("{words:?}"), || log_has(path, words), || fs::read_to_string(path).unwrap_or_default());
+}
+
+/// A big one that gave way to an urgent one; of its recipients one was deferred and came through, one failed.
+fn eventful(bench: &Bench) -> (String, String) {
+    let (big, urgent) = (format!("big@told.example.org.{}.1", now()), format!("urgent@told.example.org.{}.2", now()));
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let policy = Policy::new().rcpt(|address, _| match address {
+        "m000003@example.org" => Rcpt::Say("450 4.2.1 greylisted"),
+        "m000004@example.org" => Rcpt::Say("550 5.1.1 no such user"),
+        _ => Rcpt::Take,
+    });
+    let relay = Relay::start(policy.dot(move |envelope| {
+        if envelope.order == 1 {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    let scheduler = keeping(bench, &relay);
+    bench.spool.put_packets("6", &big, &[members("m", 30), members("n", 5)]);
+    gate.wait_for(1);
+    bench.spool.put_packets("0", &urgent, &[members("urgent", 3)]);
+    scheduler.wait_for_line(&["message has arrived", &urgent]);
+    gate.open();
+    // What was deferred waits for a time that this test does not; everybody else has it.
+    relay.wait_for_recipients(36);
+    wait_for(&log_of(bench), &["packet-left", "finished", &big, "recipients.mail.0002"]);
+    scheduler.stop();
+    (big, urgent)
+}
+
+#[test]
+fn a_story_tells_when_it_came_who_went_first_what_the_relay_said_and_how_fast_it_went() {
+    let bench = Bench::new();
+    let (big, urgent) = eventful(&bench);
+    let story = bench.json(&format!("report {big} --json --config report.toml")).remove(0);
+    assert_eq!(
+        json!([story["recipients"], story["sent"], story["deferred"], story["failed"], story["uncertain"]]),
+        json!([35, 33, 1, 1, 0])
+    );
+    assert_eq!((&story["priority"], &story["end"]["state"]), (&"6".into(), &"deferred".into()));
+    assert_eq!((&story["preempted"], &story["preemptions"][0]["by"]), (&1.into(), &urgent.as_str().into()));
+    assert_eq!((&story["preemptions"][0]["by_priority"], &story["ended"]), (&"0".into(), &Value::Null));
+    let number = |name: &str| story[name].as_f64().unwrap_or_else(|| panic!("{name} in {story}"));
+    assert!(number("rate") > 0.0 && number("waited") >= 0.0 && number("busy") > 0.0);
+    assert_eq!(story["preemptions"][0]["lasted"].as_f64(), Some(number("preempted_for")));
+    assert!(number("preempted_for") > 0.0);
+    let refusal = |what: &str| json!([story[what][0]["recipients"], story[what][0]["reply"]]);
+    assert_eq!(refusal("deferrals"), json!([1, "450 4.2.1 greylisted"]));
+    assert_eq!(refusal("failures"), json!([1, "550 5.1.1 no such user"]));
+    assert!(story["deferrals"][0]["relay"].as_str().unwrap().starts_with("smtp://127.0.0.1"), "{story}");
+    let events: Vec<&str> =
+        story["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(events.iter().filter(|event| **event == "preempted").count(), 1, "{events:?}");
+    assert_eq!(events.last(), Some(&"scheduler-stopped"));
+
+    let told = bench.runs(&format!("report {big} --config report.toml"), DONE).stdout;
+    for words in [
+        "waits at 6 for another try of who was deferred",
+        "35: 33 sent, 1 deferred, 1 failed",
+        &format!("by {urgent} (0), for "),
+        "450 4.2.1 greylisted (smtp://127.0.0.1",
+        "550 5.1.1 no such user",
+        "preempted   once, for ",
+        " a second during ",
+        "found at 6",
+    ] {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+    let told = bench.runs(&format!("report {urgent} --config report.toml"), DONE).stdout;
+    for words in ["is distributed", "3: 3 sent", "went first  once", &format!("{big} gives way to it")] {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+}
+
+#[test]
+fn a_list_or_a_time_is_a_line_a_message() {
+    let bench = Bench::new();
+    let (big, urgent) = eventful(&bench);
+    let rows = |how: &str| -> Vec<String> {
+        let stories = bench.json(&format!("report --json --config report.toml {how}"));
+        assert!(stories.iter().all(|story| story.get("events").is_none()));
+        stories.iter().map(|story| story["message"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(rows("--since 1h"), [big.clone(), urgent.clone()]);
+    assert_eq!(rows("--list urgent@told.example.org"), [urgent.clone()]);
+    assert_eq!(rows("--list big@told.example.org --since 1h --until 2100-01-01"), [big.clone()]);
+    assert_eq!(rows(&format!("--until {}", now().0 + 60)).len(), 2);
+    let table = bench.runs("report --since 1h --config report.toml", DONE).stdout;
+    let row = |id: &str| {
+        let line = table.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("{id}\n{table}"));
+        line.split_whitespace().skip(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (of_big, of_urgent) = (row(&big), row(&urgent));
+    assert_eq!(
+        (of_big[1].as_str(), &of_big[4..8], of_big[10].as_str()),
+        ("6", &["33", "1", "1", "1"].map(String::from)[..], "deferred")
+    );
+    assert_eq!(
+        (of_urgent[1].as_str(), &of_urgent[4..9], of_urgent[10].as_str()),
+        ("0", &["3", "0", "0", "0", "-"].map(String::from)[..], "done")
+    );
+    for nothing in ["--list nobody@told.example.org", "--since 2100-01-01", "--until 2000-01-01", "a@b.org.1.2"] {
+        let told = bench.runs(&format!("report {nothing} --config report.toml"), FINDINGS);
+        told.complains(&["nothing of it is in the log, which tells of "]);
+        assert_eq!(told.stdout, "");
+    }
+}
+
+#[test]
+fn what_happened_before_a_kill_is_told_with_what_happened_after_it() {
+    let bench = Bench::new();
+    let id = format!("killed@told.example.org.{}.1", now());
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let relay = Relay::start(Policy::new().dot(move |envelope| {
+        if envelope.order == 1 {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    let mut scheduler = keeping(&bench, &relay);
+    bench.spool.put_packets("3", &id, &[members("m", 30)]);
+    gate.wait_for(1);
+    wait_for(&log_of(&bench), &["packet-taken", &id]);
+    scheduler.signal(Signal::KILL);
+    scheduler.wait();
+    gate.open();
+    let scheduler = keeping(&bench, &relay);
+    bench.spool.wait_until_empty();
+    scheduler.stop();
+    let story = bench.json(&format!("report {id} --json --config report.toml")).remove(0);
+    assert_eq!(json!([story["recipients"], story["sent"], story["end"]["state"]]), json!([30, 30, "done"]));
+    let events = story["events"].as_array().unwrap();
+    let started = |event: &&Value| event["event"] == "scheduler-started";
+    assert_eq!(events.iter().filter(started).count(), 1, "the second one, while it waited: {story}");
+}
+
+/// A line of a log.
+fn line(at: f64, host: &str, event: &str, id: &str, more: &str) -> String {
+    format!("{{\"at\":{at},\"event\":\"{event}\",\"message\":\"{id}\",{more}\"host\":\"{host}\",\"pid\":1}}\n")
+}
+
+#[test]
+fn logs_of_several_hosts_with_their_predecessors_are_one_story_in_order_of_time() {
+    const ID: &str = "shared@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    let taken = |packet: u32, done: u32, more: &str| {
+        format!("\"packet\":\"recipients.mail.000{packet}\",\"worker\":0,\"recipients\":10,\"done\":{done},{more}")
+    };
+    let left = |packet| taken(packet, 10, "\"took\":2.0,\"why\":\"finished\",");
+    bench.file(
+        "a.jsonl.2",
+        &(line(1_700_000_001.0, "a", "arrived", ID, "\"priority\":\"5\",")
+            + &line(1_700_000_002.0, "a", "packet-taken", ID, &taken(1, 0, ""))),
+    );
+    bench.file("a.jsonl.1", &line(1_700_000_004.0, "a", "packet-left", ID, &left(1)));
+    bench.file("a.jsonl", &line(1_700_000_009.0, "a", "done", ID, "\"priority\":\"5\",\"took\":9.0,"));
+    bench.file("b.jsonl-20231114", &line(1_700_000_003.0, "b", "packet-taken", ID, &taken(2, 0, "")));
+    bench.file("b.jsonl", &line(1_700_000_005.0, "b", "packet-left", ID, &left(2)));
+    bench.file("b.jsonl.save", "not one of them");
+    let all = "--events a.jsonl b.jsonl a.jsonl.1";
+    let story = Told::of(&mut bench.bare_command(&format!("report {ID} --json {all}")), DONE);
+    assert_eq!(story.stderr, "");
+    let story: Value = serde_json::from_str(&story.stdout).unwrap();
+    assert_eq!(json!([story["sent"], story["busy"], story["waited"], story["took"]]), json!([20, 3.0, 2.0, 9.0]));
+    assert_eq!((&story["hosts"], &story["rate"]), (&json!(["a", "b"]), &json!(20.0 / 3.0)));
+    let times: Vec<f64> =
+        story["events"].as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();
+    assert!(times.len() == 6 && times.is_sorted(), "{times:?}");
+    bench.file("b.jsonl.3.gz", "\u{1f}packed");
+    Told::of(&mut bench.bare_command(&format!("report {ID} {all}")), DONE).complains(&["b.jsonl.3.gz: compressed"]);
+}
+
+#[test]
+fn lines_that_are_damaged_are_counted_and_named_and_the_rest_is_told() {
+    const ID: &str = "hurt@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    let good = line(1_700_000_001.0, "a", "arrived", ID, "\"priority\":\"5\",");
+    let mut log = good.into_bytes();
+    log.extend(b"{\"at\":1700000002.0,\"event\":\"done\",\"mess\n");
+    log.extend(b"\0\0\0\0\0\0\0\0\n\n");
+    log.extend(b"\xff\xfe\n[1,2]\nnull\n");
+    log.extend(line(1_700_000_003.0, "a", "gone", "../../etc/passwd", "").bytes());
+    log.extend(line(1_700_000_003.0, "a", "abducted", ID, "").bytes());
+    log.extend(b"{\"x\":\"");
+    log.extend(vec![b'x'; 3 << 20]);
+    log.extend(b"\"}\n");
+    log.extend(line(1_700_000_004.0, "a", "done", ID, "\"priority\":\"5\",\"took\":4.0,").bytes());
+    log.extend(b"{\"at\":17");
+    fs::write(bench.file("hurt.jsonl", ""), log).unwrap();
+    let told = Told::of(&mut bench.bare_command(&format!("report {ID} --events hurt.jsonl")), DONE);
+    told.prints(&["is distributed"]);
+    told.complains(&["8 lines or files can't be read", "hurt.jsonl:2: EOF", "hurt.jsonl:3: ", "1 lines are of a kind"]);
+    assert_eq!(told.stderr.lines().count(), 8, "{}", told.stderr);
+}
+
+#[test]
+fn nothing_in_a_log_reaches_a_terminal_raw_and_no_figure_is_too_big() {
+    const ID: &str = "evil@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    let evil = "\\u001b]0;owned\\u0007\\n\\u009b31m";
+    let huge = u64::MAX;
+    let refused = format!(
+        "\"packet\":\"{evil}\",\"recipients\":{huge},\"relay\":\"{evil}\",\"reply\":\"{evil}\",\"until\":{huge},"
+    );
+    let taken = format!("\"packet\":\"{evil}\",\"worker\":{huge},\"recipients\":{huge},\"done\":{huge},");
+    let log = [
+        line(-1e308, evil, "packet-taken", ID, &taken),
+        line(1e308, evil, "packet-left", ID, &format!("{taken}\"took\":1e308,\"why\":\"gone\",")),
+        line(5.0, evil, "deferred", ID, &refused),
+        line(5.0, evil, "failed", ID, &refused),
+        line(6.0, evil, "held", ID, &format!("\"from\":\"5\",\"why\":\"{evil}\",")),
+        line(7.0, evil, "set-aside", ID, &format!("\"why\":\"{evil}\",")),
+        format!("{{\"at\":8,\"event\":\"lost\",\"lost\":{huge},\"host\":\"{evil}\",\"pid\":1}}\n"),
+        format!("{{\"at\":8,\"event\":\"lost\",\"lost\":{huge},\"host\":\"{evil}\",\"pid\":1}}\n"),
+        format!("{{\"at\":\"{evil}\",\"event\":\"{evil}\"}}\n"),
+    ];
+    bench.file("evil.jsonl", &log.concat());
+    for how in [ID.to_owned(), format!("{ID} --json"), "--since 0".into(), "--since 0 --json".into()] {
+        let told = Told::of(&mut bench.bare_command(&format!("report {how} --events evil.jsonl")), DONE);
+        // JSON is for programs: what is below a space is escaped, as JSON wants it.
+        let is_raw = |c: char| if how.ends_with("json") { c < ' ' } else { c.is_control() };
+        let raw = |text: &str| text.chars().any(|c| is_raw(c) && c != '\n');
+        assert!(!raw(&told.stdout) && !raw(&told.stderr), "{how}: {told:?}");
+        assert!(!told.stdout.contains("\n]0;owned") && told.stderr.contains("1 lines or files"), "{how}: {told:?}");
+    }
+}
+
+#[test]
+fn without_a_log_or_with_an_order_that_makes_no_sense_it_says_so() {
+    let bench = Bench::new();
+    let id = "a@b.org.1.2";
+    bench.runs("report", USAGE).complains(&["Give an ID, --list or --since"]);
+    bench.runs(&format!("report {id}"), USAGE).complains(&["events.path", "--events"]);
+    bench.runs(&format!("report {id} --list a@b.org"), USAGE);
+    bench.runs("report --since soon --events x", USAGE).complains(&["--since: \"soon\" is no time"]);
+    bench.runs("report --since 1h --until 2h --events x", USAGE).complains(&["nothing happens in between"]);
+    bench.runs("report nonsense --events x", USAGE);
+    bench
+        .runs(&format!("report {id} --events not-there"), TRY_AGAIN)
+        .complains(&["cannot read not-there: No such file"]);
+    bench.runs(&format!("report {id} --events ."), TRY_AGAIN).complains(&["cannot read .: "]);
+    bench.file("empty.jsonl", "");
+    bench.runs(&format!("report {id} --events empty.jsonl"), FINDINGS).complains(&["there are no events in the log"]);
+}
