@@ -122,6 +122,28 @@ proptest! {
         }
     }
 
+    /// What a class has earned is worth no more than a message of that class may lose: not what one before it has left
+    /// behind, nor what is there at the start. So many small ones come that all of it is spent.
+    #[test]
+    fn a_flood_of_small_ones_passes_nobody_by_more_than_that_either(
+        class in 3..9u32,
+        (before, more) in (prop::option::of(0..1000u32), prop_oneof![Just(0), 0..1000u32]),
+        slowdown in 1.05..2.0f64,
+    ) {
+        let transactions = |per_mille: u32| (1 << class) + (1 << class) * per_mille / 1000;
+        let before = before.map(transactions);
+        let comes = u64::from(before.unwrap_or(0));
+        let first = before.map(|transactions| Post { comes: 0, transactions, level: 5 });
+        let big = Post { comes, transactions: transactions(more), level: 5 };
+        let flood = (0..3u64 << class).map(|n| Post { comes: comes + 1 + n / 2, transactions: 1, level: 5 });
+        let posts: Vec<Post> = first.into_iter().chain([big]).chain(flood).collect();
+        let ended = work_off(&posts, fair(slowdown), 1, 20).ended;
+        let in_order = work_off(&posts, FIFO, 1, 20).ended;
+        let n = usize::from(before.is_some());
+        let (took, takes) = (ended[n] - comes, in_order[n] - comes);
+        prop_assert!(took as f64 <= slowdown * takes as f64 + 1.0, "{took} for {takes}");
+    }
+
     #[test]
     fn several_workers_pass_nobody_by_more_than_the_slowdown_allows(posts in posts(5..6), workers in 2..6usize) {
         let passed = work_off(&posts, fair(1.25), workers, 20).passed;
@@ -171,6 +193,17 @@ fn two_big_ones_share() {
     assert!(halfway(&fair) > halfway(&fifo) * 11 / 10 && halfway(&fair) <= halfway(&fifo) * 5 / 4, "{fair:?} {fifo:?}");
     // But for the last packet, which no two workers can share.
     assert!(fair[1] <= fifo[1] + 20);
+}
+
+#[test]
+fn what_small_ones_pass_by_is_not_used_up_by_big_ones_that_share() {
+    let big = [(0, 20_000), (10, 20_000)].map(|(comes, transactions)| Post { comes, transactions, level: 5 });
+    let small = (1..20).map(|n| Post { comes: n * 400, transactions: 1, level: 5 });
+    let posts: Vec<Post> = big.into_iter().chain(small).collect();
+    let ended = work_off(&posts, fair(1.25), 4, 20).ended;
+    for (post, ended) in posts.iter().zip(ended).skip(2) {
+        assert!(ended <= post.comes + 2, "{post:?} at {ended}");
+    }
 }
 
 #[test]
