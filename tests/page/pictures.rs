@@ -1,6 +1,6 @@
 //! The pictures of the README, of the page as it is: dark, light, and on a phone.
 //!
-//! `PICTURES_AFTER=1500 cargo test --test page -- --ignored pictures` lets a scheduler work for so many seconds, so
+//! `PICTURES_AFTER=900 cargo test --test page -- --ignored pictures` lets a scheduler work for so many seconds, so
 //! that there is a past to be shown, and writes them to `src/monitor/page/screenshots/`.
 
 use std::path::Path;
