@@ -100,7 +100,7 @@ fn lists_and_priorities_are_paused_and_resumed_by_keys() {
     tmux.type_in("a test");
     tmux.press(&["Enter"]);
     wait_until("the pause", || pause.exists(), String::new);
-    tmux.wait_for(&["list first@top.example.org is paused by"]);
+    tmux.wait_for(&["! paused by", ": a test; 0 of 5 done"]);
     tmux.press(&["Tab", "Tab"]);
     tmux.wait_for(&["[pauses 1]", ": a test"]);
     tmux.press(&["p"]);

@@ -14,10 +14,13 @@
 
 mod acting;
 mod draw;
+mod foot;
 mod format;
 mod keys;
 mod screen;
 mod terminal;
+mod tone;
+
 #[cfg(test)]
 mod tests;
 
