@@ -5,8 +5,8 @@
 //! A disk that is full, or a file that can't be written, is told of once, and tried again every second; meanwhile so many
 //! events as there is room for wait.
 //!
-//! - [`line`]: what a line is.
-//! - [`file`]: the file and its predecessors.
+//! - [`mod@line`]: what a line is.
+//! - [`mod@file`]: the file and its predecessors.
 //! - [`reader`]: all of that read back, of several hosts, in order of time.
 //! - [`story`]: what became of a message.
 
