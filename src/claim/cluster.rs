@@ -92,7 +92,8 @@ impl Cluster {
 impl Orders {
     /// Waits no longer than the database may take.
     fn ask<T>(&self, order: impl FnOnce(Sender<Result<T, String>>) -> Order) -> Result<T, String> {
-        let (reply, answer) = bounded(1);
+        // Without room: an answer is either heard or known not to have been. A lease that waits in a channel is nobody's.
+        let (reply, answer) = bounded(0);
         if self.sender.send(order(reply)).is_err() {
             return Err("this process has left the cluster".to_owned());
         }
@@ -158,8 +159,9 @@ impl Claims for Cluster {
 
     /// Processes have consecutive numbers, and their multiples of the golden ratio lie evenly apart.
     fn start_at(&self, packets: usize) -> usize {
-        let part = (self.process.load(Ordering::Relaxed) as f64 * 0.618_033_988_749_895).fract();
-        (part * packets as f64) as usize
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        let part = self.process.load(Ordering::Relaxed).cast_unsigned().wrapping_mul(GOLDEN);
+        ((u128::from(part) * packets as u128) >> 64) as usize
     }
 
     fn leave(&self) {

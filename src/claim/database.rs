@@ -30,7 +30,8 @@ pub struct Process {
     pub workers: i32,
 }
 
-/// What changes with each renewal, and with each holder.
+/// What changes with each renewal, and with each holder. Nobody has foreseen it: a row that is made anew, or that a crash of
+/// the server has set back, comes to what it once was by chance only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Version {
     pub fence: i64,
@@ -103,14 +104,21 @@ pub enum DatabaseError {
     /// It can't be reached, or it fails: to be tried again on a new connection.
     #[error("{0}")]
     Away(String),
+    /// `cluster init` has not been run.
+    #[error("it has no tables of sympa-dist's: run `sympa-dist cluster init` first")]
+    NoTables,
     /// An operator has to do something first.
     #[error("{0}")]
     Unfit(String),
 }
 
-/// `cluster init` has not been run.
-pub fn without_schema() -> DatabaseError {
-    DatabaseError::Unfit("it has no tables of sympa-dist's: run `sympa-dist cluster init` first".to_owned())
+/// From where on new tables number their processes: anywhere, so that nobody is known by the number it had in tables that
+/// were there before.
+pub fn first_process() -> Result<i64> {
+    let mut octets = [0; 8];
+    let none = |_| DatabaseError::Unfit("this system gives no random numbers".to_owned());
+    aws_lc_rs::rand::fill(&mut octets).map_err(none)?;
+    Ok(1 + (i64::from_be_bytes(octets) & 0xff_ffff_ffff))
 }
 
 pub fn of_another_version(found: i32) -> DatabaseError {

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use tracing::{info, warn};
 
 use super::database::{Access, Claimed, Database, DatabaseError, Holder, Process, Version};
@@ -68,6 +70,8 @@ pub struct Keeper {
     /// Others' leases that somebody here wanted: as they were seen, and since when they have not changed.
     watched: HashMap<Key, (Version, Instant)>,
     is_away: bool,
+    /// What the log was told last of a database that an operator has to see to.
+    unfit: String,
     next_try: Instant,
     next_renewal: Instant,
 }
@@ -96,6 +100,7 @@ impl Keeper {
             held,
             watched,
             is_away: false,
+            unfit: String::new(),
             next_try: now,
             next_renewal: now,
         }
@@ -105,11 +110,11 @@ impl Keeper {
     pub fn begin(&mut self) -> Result<(), String> {
         match self.connect() {
             Ok(()) => Ok(()),
-            Err(DatabaseError::Unfit(why)) => Err(why),
-            Err(error) => {
+            Err(error @ DatabaseError::Away(_)) => {
                 self.is_lost(&error);
                 Ok(())
             }
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -179,7 +184,15 @@ impl Keeper {
     fn is_lost(&mut self, error: &DatabaseError) {
         self.database = None;
         self.next_try = Instant::now().plus(RETRY);
-        if !std::mem::replace(&mut self.is_away, true) {
+        let was_away = std::mem::replace(&mut self.is_away, true);
+        let is_new = match error {
+            DatabaseError::Away(_) => !was_away,
+            error => {
+                let why = error.to_string();
+                std::mem::replace(&mut self.unfit, why.clone()) != why
+            }
+        };
+        if is_new {
             warn!(
                 database = %self.access.url, held = self.held.len(),
                 "the claims' database is away: {error}; nothing new is claimed, packets that are held are sent on for as \
@@ -211,6 +224,7 @@ impl Keeper {
         self.database = Some(database);
         self.renew();
         if self.database.is_some() && std::mem::take(&mut self.is_away) {
+            self.unfit.clear();
             info!(database = %self.access.url, "the claims' database is back");
         }
         Ok(())
@@ -228,11 +242,10 @@ impl Keeper {
             return;
         };
         let Some(renewed) = renewed else {
-            // Somebody has cleared the tables.
-            let me = self.me.clone();
-            let registered = self.with(|database, _| database.register(&me));
-            self.process.store(registered.unwrap_or_default(), Ordering::Relaxed);
+            // Somebody has cleared the tables, or made others. Whose they are is asked as at the beginning.
             self.held.drain().for_each(|(_, held)| tell_lost(&held));
+            self.process.store(0, Ordering::Relaxed);
+            self.is_lost(&DatabaseError::Away("its tables do not know this process any more".to_owned()));
             return;
         };
         let mut renewed: HashMap<Key, i64> = renewed.into_iter().collect();
@@ -333,7 +346,7 @@ impl Keeper {
 
 fn tell_lost(held: &Held) {
     held.is_lost();
-    warn!(lease = %held.key, fence = held.fence, "the lease is lost: another process has taken the packet over");
+    warn!(lease = %held.key, fence = held.fence, "the lease is lost: another process may have taken the packet over");
 }
 
 /// This process, as others on this machine can recognise it.
@@ -349,8 +362,13 @@ pub fn this_process(host: &str, workers: usize) -> Process {
     }
 }
 
-/// Where a pid means the same process: this start of the kernel, this namespace of pids.
+/// Where a pid means the same process: this start of the kernel, this namespace of pids. `None` where `/proc` is another
+/// namespace's: it tells of other processes.
 fn boot() -> Option<String> {
+    let own = fs::read_link("/proc/self").ok()?;
+    if own.as_os_str().to_str()?.parse() != Ok(std::process::id()) {
+        return None;
+    }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("{} {}", boot.trim(), namespace.display()))
@@ -362,9 +380,17 @@ fn started(pid: u32) -> Option<i64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Not "ends soon": a process of which a thread still waits for the disk has not gone.
+/// Not "ends soon": a process of which a thread still waits for the disk has not gone. Nor is one dead of which nothing can
+/// be read, for want of a descriptor, say.
 fn is_dead(holder: &Holder, me: &Process) -> bool {
-    !me.boot.is_empty() && holder.boot == me.boot && started(holder.pid) != Some(holder.started)
+    if me.boot.is_empty() || holder.boot != me.boot {
+        return false;
+    }
+    let Some(pid) = Pid::from_raw(holder.pid.cast_signed()) else { return false };
+    match rustix::process::test_kill_process(pid) {
+        Err(Errno::SRCH) => true,
+        _ => holder.started != 0 && started(holder.pid).is_some_and(|started| started != holder.started),
+    }
 }
 
 #[cfg(test)]
@@ -388,5 +414,6 @@ mod tests {
         assert!(is_dead(&holder(me.pid, me.started - 1, &me.boot), &me), "another process has its number");
         assert!(is_dead(&holder(4_194_305, 17, &me.boot), &me), "no process has such a number");
         assert!(!is_dead(&holder(4_194_305, 17, "another machine"), &me));
+        assert!(!is_dead(&holder(me.pid, 0, &me.boot), &me), "when it was started is not known");
     }
 }

@@ -22,10 +22,11 @@ use super::lease::Key;
 /// The last assignment is that of the column which the others look at. 0 rows: somebody has it; 1: inserted; 2: updated.
 const CLAIM: &str = "\
     INSERT INTO sympa_dist_lease (message, part, process, worker, fence, renewed, lasts, since, expires) \
-    VALUES (:message, :part, :process, :worker, 1, 0, :lasts, UTC_TIMESTAMP(6), \
+    VALUES (:message, :part, :process, :worker, 1, CAST(FLOOR(RAND() * 1e15) AS SIGNED), :lasts, UTC_TIMESTAMP(6), \
     UTC_TIMESTAMP(6) + INTERVAL :lasts * 1000 MICROSECOND) \
     ON DUPLICATE KEY UPDATE fence = IF(process IS NULL, LAST_INSERT_ID(fence + 1), fence), \
-    renewed = IF(process IS NULL, renewed + 1, renewed), worker = IF(process IS NULL, VALUES(worker), worker), \
+    renewed = IF(process IS NULL, renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED), renewed), \
+    worker = IF(process IS NULL, VALUES(worker), worker), \
     lasts = IF(process IS NULL, VALUES(lasts), lasts), since = IF(process IS NULL, VALUES(since), since), \
     expires = IF(process IS NULL, VALUES(expires), expires), process = IF(process IS NULL, VALUES(process), process)";
 const HOLDER: &str = "\
@@ -33,7 +34,7 @@ const HOLDER: &str = "\
     COALESCE(p.started, 0) FROM sympa_dist_lease l LEFT JOIN sympa_dist_process p ON p.id = l.process \
     WHERE message = :message AND part = :part";
 const TAKE_OVER: &str = "\
-    UPDATE sympa_dist_lease SET process = :process, worker = :worker, fence = fence + 1, renewed = renewed + 1, \
+    UPDATE sympa_dist_lease SET process = :process, worker = :worker, fence = fence + 1, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED), \
     lasts = :lasts, since = UTC_TIMESTAMP(6), expires = UTC_TIMESTAMP(6) + INTERVAL :lasts * 1000 MICROSECOND \
     WHERE message = :message AND part = :part AND fence = :fence AND renewed = :renewed";
 
@@ -99,7 +100,7 @@ pub fn check(access: &Access) -> std::result::Result<(), BadAccess> {
 
 fn failed(error: mysql::Error) -> DatabaseError {
     match error {
-        mysql::Error::MySqlError(error) if error.code == NO_TABLE => database::without_schema(),
+        mysql::Error::MySqlError(error) if error.code == NO_TABLE => DatabaseError::NoTables,
         mysql::Error::MySqlError(error) if REFUSED.contains(&error.code) => DatabaseError::Unfit(error.message),
         mysql::Error::MySqlError(error) => DatabaseError::Away(error.message),
         error => DatabaseError::Away(error.to_string()),
@@ -130,12 +131,14 @@ impl MariaDb {
 impl Database for MariaDb {
     fn init(&mut self, identity: &str) -> Result<String> {
         match self.identity() {
-            Err(DatabaseError::Unfit(_)) if !self.has_tables()? => {}
+            Err(DatabaseError::NoTables) => {}
             found => return found,
         }
         for table in SCHEMA {
             self.0.query_drop(table).map_err(failed)?;
         }
+        let first = database::first_process()?;
+        self.0.query_drop(format!("ALTER TABLE sympa_dist_process AUTO_INCREMENT = {first}")).map_err(failed)?;
         // The first one's stays.
         let insert = "INSERT INTO sympa_dist_cluster (one, version, identity, since) VALUES (1, :version, :identity, \
                       UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE one = one";
@@ -154,7 +157,7 @@ impl Database for MariaDb {
         match row {
             Some((VERSION, identity)) => Ok(identity),
             Some((other, _)) => Err(database::of_another_version(other)),
-            None => Err(database::without_schema()),
+            None => Err(DatabaseError::NoTables),
         }
     }
 
@@ -171,7 +174,7 @@ impl Database for MariaDb {
     }
 
     fn leave(&mut self, process: i64) -> Result<()> {
-        let back = "UPDATE sympa_dist_lease SET process = NULL, renewed = renewed + 1 WHERE process = :process";
+        let back = "UPDATE sympa_dist_lease SET process = NULL, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED) WHERE process = :process";
         self.run(back, params! { process })?;
         self.run("DELETE FROM sympa_dist_process WHERE id = :process", params! { process })
     }
@@ -214,7 +217,7 @@ impl Database for MariaDb {
                  WHERE message = :message AND part = :part AND process = :process AND fence = :fence"
             }
             false => {
-                "UPDATE sympa_dist_lease SET process = NULL, renewed = renewed + 1 \
+                "UPDATE sympa_dist_lease SET process = NULL, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED) \
                  WHERE message = :message AND part = :part AND process = :process AND fence = :fence"
             }
         };
@@ -228,7 +231,7 @@ impl Database for MariaDb {
         if self.0.affected_rows() == 0 {
             return Ok(None);
         }
-        let renew = "UPDATE sympa_dist_lease SET renewed = renewed + 1, lasts = :lasts, \
+        let renew = "UPDATE sympa_dist_lease SET renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED), lasts = :lasts, \
                      expires = UTC_TIMESTAMP(6) + INTERVAL :lasts * 1000 MICROSECOND WHERE process = :process";
         self.run(renew, params! { process, "lasts" => millis(lasts) })?;
         let held = "SELECT message, part, fence FROM sympa_dist_lease WHERE process = :process";
@@ -299,15 +302,6 @@ impl Database for MariaDb {
             left: seconds(left),
         };
         Ok(rows.into_iter().map(row).collect())
-    }
-}
-
-impl MariaDb {
-    fn has_tables(&mut self) -> Result<bool> {
-        let table: Option<String> = self.0.query_first("SHOW TABLES LIKE 'sympa\\_dist\\_cluster'").map_err(failed)?;
-        let Some(_) = table else { return Ok(false) };
-        let row: Option<i32> = self.0.query_first("SELECT version FROM sympa_dist_cluster").map_err(failed)?;
-        Ok(row.is_some())
     }
 }
 

@@ -32,19 +32,20 @@ use super::lease::Key;
 
 const CLAIM: &str = "\
     INSERT INTO sympa_dist.lease AS l (message, part, process, worker, fence, renewed, lasts, since, expires) \
-    VALUES ($1, $2, $3, $4, 1, 0, $5, now(), now() + $5::bigint::float8 * interval '1 ms') \
+    VALUES ($1, $2, $3, $4, 1, floor(random() * 1e15)::bigint, $5, now(), now() + $5::bigint::float8 * interval '1 ms') \
     ON CONFLICT (message, part) DO UPDATE SET process = EXCLUDED.process, worker = EXCLUDED.worker, \
-    fence = l.fence + 1, renewed = l.renewed + 1, lasts = EXCLUDED.lasts, since = EXCLUDED.since, \
+    fence = l.fence + 1, renewed = l.renewed + 1 + floor(random() * 1e6)::bigint, lasts = EXCLUDED.lasts, \
+    since = EXCLUDED.since, \
     expires = EXCLUDED.expires WHERE l.process IS NULL RETURNING fence";
 const HOLDER: &str = "\
     SELECT l.process, l.fence, l.renewed, l.lasts, p.host, p.pid, p.boot, p.started \
     FROM sympa_dist.lease l LEFT JOIN sympa_dist.process p ON p.id = l.process WHERE message = $1 AND part = $2";
 const TAKE_OVER: &str = "\
-    UPDATE sympa_dist.lease SET process = $5, worker = $6, fence = fence + 1, renewed = renewed + 1, lasts = $7, \
+    UPDATE sympa_dist.lease SET process = $5, worker = $6, fence = fence + 1, renewed = renewed + 1 + floor(random() * 1e6)::bigint, lasts = $7, \
     since = now(), expires = now() + $7::bigint::float8 * interval '1 ms' \
     WHERE message = $1 AND part = $2 AND fence = $3 AND renewed = $4 RETURNING fence";
 const GIVE_BACK: &str = "\
-    UPDATE sympa_dist.lease SET process = NULL, renewed = renewed + 1 \
+    UPDATE sympa_dist.lease SET process = NULL, renewed = renewed + 1 + floor(random() * 1e6)::bigint \
     FROM (SELECT set_config('synchronous_commit', 'off', true)) quick \
     WHERE message = $1 AND part = $2 AND process = $3 AND fence = $4";
 const FINISH: &str = "\
@@ -53,7 +54,7 @@ const FINISH: &str = "\
 const RENEW: &str = "\
     WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), \
     me AS (UPDATE sympa_dist.process SET seen = now() FROM quick WHERE id = $1 RETURNING id), \
-    renewed AS (UPDATE sympa_dist.lease SET renewed = renewed + 1, lasts = $2, \
+    renewed AS (UPDATE sympa_dist.lease SET renewed = renewed + 1 + floor(random() * 1e6)::bigint, lasts = $2, \
     expires = now() + $2::bigint::float8 * interval '1 ms' FROM quick WHERE process = $1 RETURNING message, part, fence) \
     SELECT message, part, fence FROM me LEFT JOIN renewed ON true";
 
@@ -165,7 +166,7 @@ fn told(error: &tokio_postgres::Error) -> String {
 fn failed(error: &tokio_postgres::Error) -> DatabaseError {
     match error.code() {
         Some(state) if *state == SqlState::UNDEFINED_TABLE || *state == SqlState::INVALID_SCHEMA_NAME => {
-            database::without_schema()
+            DatabaseError::NoTables
         }
         Some(state)
             if [
@@ -314,6 +315,8 @@ impl Database for Postgres {
             Some((other, _)) => return Err(database::of_another_version(other)),
             None => {
                 self.script(SCHEMA)?;
+                let first = database::first_process()?;
+                self.script(&format!("ALTER TABLE sympa_dist.process ALTER COLUMN id RESTART WITH {first}"))?;
                 let insert = "INSERT INTO sympa_dist.cluster (version, identity, since) VALUES ($1, $2, now())";
                 self.execute(insert, &[&VERSION, &identity])?;
                 identity.to_owned()
@@ -331,7 +334,7 @@ impl Database for Postgres {
         match self.found_version()? {
             Some((VERSION, identity)) => Ok(identity),
             Some((other, _)) => Err(database::of_another_version(other)),
-            None => Err(database::without_schema()),
+            None => Err(DatabaseError::NoTables),
         }
     }
 
@@ -344,7 +347,7 @@ impl Database for Postgres {
     }
 
     fn leave(&mut self, process: i64) -> Result<()> {
-        let back = "UPDATE sympa_dist.lease SET process = NULL, renewed = renewed + 1 WHERE process = $1";
+        let back = "UPDATE sympa_dist.lease SET process = NULL, renewed = renewed + 1 + floor(random() * 1e6)::bigint WHERE process = $1";
         self.execute(back, &[&process])?;
         self.execute("DELETE FROM sympa_dist.process WHERE id = $1", &[&process])
     }

@@ -1,13 +1,14 @@
 //! `sympa-dist cluster`: several hosts on one spool, with a database for their claims.
 
 use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::figures::age;
+use super::figures::{age, printable};
 use super::holders::Holders;
 use super::{CliError, Exit, Global, person, say};
 use crate::claim::database::{Access, Database, DatabaseError, LeaseRow, ProcessRow};
@@ -55,7 +56,7 @@ const LATELY: Duration = Duration::from_secs(120);
 
 impl From<DatabaseError> for CliError {
     fn from(error: DatabaseError) -> CliError {
-        CliError::TryAgain(format!("cluster.database: {error}"))
+        CliError::TryAgain(printable(&format!("cluster.database: {error}")))
     }
 }
 
@@ -75,7 +76,9 @@ impl ClusterCommand {
 fn connect(settings: &ClusterSettings) -> Result<Box<dyn Database>, CliError> {
     let access = Access::from_settings(settings).map_err(|error| CliError::Usage(error.to_string()))?;
     let access = access.ok_or_else(|| CliError::Usage("cluster.database is not set".to_owned()))?;
-    access.connect().map_err(|error| CliError::TryAgain(format!("cluster.database {}: {error}", access.url)))
+    access
+        .connect()
+        .map_err(|error| CliError::TryAgain(printable(&format!("cluster.database {}: {error}", access.url))))
 }
 
 /// For whoever shows the queue.
@@ -106,6 +109,12 @@ fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, C
             (mark, true)
         }
     };
+    if !is_new && matches!(database.identity(), Err(DatabaseError::NoTables)) {
+        // Their holders go by their own clocks.
+        let lease = settings.lease;
+        say(&format!("its tables have gone: waits {lease:?}, until nobody believes in a lease that was in them"));
+        thread::sleep(lease + lease / 50);
+    }
     let found = database.init(&mark.identity);
     if is_new && !matches!(&found, Ok(found) if *found == mark.identity) {
         Mark::remove(spool)?;
@@ -215,13 +224,15 @@ fn status(settings: &ClusterSettings, json: bool) -> Result<Exit, CliError> {
     for Member { process, leases } in &members {
         let ProcessRow { host, pid, version, workers, .. } = process;
         let (since, seen) = (age(process.age as u64), age(process.last_seen as u64));
+        let (host, version) = (printable(host), printable(version));
         writeln!(stdout, "{host} {pid}: sympa-dist {version}, {workers} workers, for {since}, last seen {seen} ago")?;
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         for lease in leases {
             let left = if lease.left < 0.0 { "over".to_owned() } else { format!("{:.0} s left", lease.left) };
             let held = format!("for {}", age(lease.age as u64));
-            table.add_row(["  ", &lease.worker, &lease.message, &lease.part, &held, &left]);
+            let (worker, message, part) = (&lease.worker, &lease.message, &lease.part);
+            table.add_row(["  ", &printable(worker), &printable(message), &printable(part), &held, &left]);
         }
         if !leases.is_empty() {
             writeln!(stdout, "{table}")?;

@@ -147,8 +147,8 @@ impl Possession {
             return Ok(());
         }
         match self.claim.renew() {
-            // What is left is left.
-            Err(NotHeld::Away(_)) if left >= lasts / 10 => Ok(()),
+            // What is left is left, after waiting for that.
+            Err(NotHeld::Away(_)) if self.left().is_some_and(|left| left >= lasts / 10) => Ok(()),
             renewed => renewed,
         }
     }

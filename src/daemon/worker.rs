@@ -413,10 +413,18 @@ impl Worker {
         level: Level,
         message: &OpenMessage,
     ) -> Option<(PacketName, Box<Possession>, Arc<Body>)> {
-        if !self.has_room(message) {
-            self.shared.board.give_back(key);
-            self.shared.board.pause(Instant::now() + DISK_PAUSE);
-            return None;
+        match self.has_room(message) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.shared.board.give_back(key);
+                self.shared.board.pause(Instant::now() + DISK_PAUSE);
+                return None;
+            }
+            // Another host has moved it, or taken it away: the watch or the scan finds where to.
+            Err(_) => {
+                self.shared.board.gone(key);
+                return None;
+            }
         }
         let Some(packet) = message.deal() else {
             self.end_of_packet(key, message);
@@ -480,21 +488,23 @@ impl Worker {
         None
     }
 
-    /// Whether what would be sent now could be recorded. Says so once when it can't, and once when it can again.
-    fn has_room(&self, message: &OpenMessage) -> bool {
+    /// Whether what would be sent now could be recorded. Says so once when it can't, and once when it can again. An error:
+    /// the folder has gone.
+    fn has_room(&self, message: &OpenMessage) -> Result<bool, DiskError> {
         let told = &self.shared.has_no_room;
         match message.folder.dir().require_room() {
             Ok(()) => {
                 if told.load(Ordering::Relaxed) && told.swap(false, Ordering::Relaxed) {
                     info!("the spool can be written to again: goes on");
                 }
-                true
+                Ok(true)
             }
+            Err(error) if error.is_gone() => Err(error),
             Err(error) => {
                 if !told.swap(true, Ordering::Relaxed) {
                     error!("{}", error.fate("nothing is sent until it could be recorded"));
                 }
-                false
+                Ok(false)
             }
         }
     }

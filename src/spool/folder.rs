@@ -7,16 +7,21 @@
 //! after any step leaves a finished or an empty folder, and never a packet without its message.
 
 use std::ffi::OsString;
+use std::thread;
+use std::time::Duration;
 
 use crate::mail::{Epoch, MessageId, Mode, PacketName, Priority};
 
-use super::disk::{Dir, Identity, Kind, Result, SpoolFile, unless_gone};
+use super::disk::{Dir, DiskError, Identity, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{self, FileName, MessageName};
 use super::note::Note;
 use super::{Spool, reports, set_aside};
 
 /// A message is read into memory; relays take 10 to 50 MiB, so this is no limit one meets.
 pub const MAX_MESSAGE: u64 = 256 * 1024 * 1024;
+
+/// See [`Folder::remove_empty`].
+const SERVERS_PAUSE: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub struct Folder {
@@ -230,9 +235,15 @@ impl Folder {
     /// Takes away a folder without a file in it: what a removal that was cut short leaves.
     pub fn remove_empty(&self, spool: &Spool, priority: Priority) -> Result<()> {
         let mut priority = priority;
-        // An operator may move the folder while we empty it. Each turn of this loop needs one more requeue.
+        // An operator may move the folder while we empty it. Each turn of this loop needs one more requeue, or some time in
+        // which a file server is told that nobody has the last file open any more; else, the next scan finds it empty.
         for _ in 0..10 {
             match spool.at(priority).remove_dir(&self.name.to_string()) {
+                Err(error)
+                    if is_not_empty(&error) && unless_gone(self.dir.list())?.is_none_or(|left| left.is_empty()) =>
+                {
+                    thread::sleep(SERVERS_PAUSE);
+                }
                 Err(error) if error.is_gone() => match self.whereabouts(spool)? {
                     Some((elsewhere, _)) => priority = elsewhere,
                     None => return Ok(()),
@@ -255,4 +266,8 @@ impl Folder {
         }
         Ok(false)
     }
+}
+
+fn is_not_empty(error: &DiskError) -> bool {
+    error.source.kind() == std::io::ErrorKind::DirectoryNotEmpty
 }

@@ -256,6 +256,9 @@ impl Dir {
     }
 
     /// Names and kinds, in no order, without `.` and `..`. One call a few hundred entries, no stat.
+    ///
+    /// Nor are files listed that were removed while somebody had them open: they have such a name on network file systems,
+    /// and go with their last descriptor.
     pub fn list(&self) -> Result<Vec<(OsString, Kind)>> {
         self.disk.step(Op::List, &self.path, OsStr::new(""))?;
         let error = |errno| self.error(Op::List, OsStr::new(""), errno);
@@ -263,7 +266,7 @@ impl Dir {
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
             let entry = entry.map_err(error)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
+            if name == "." || name == ".." || is_removed(name) {
                 continue;
             }
             let kind = match entry.file_type() {
@@ -502,6 +505,14 @@ impl SpoolFile {
     }
 }
 
+/// NFS and FUSE rename what is removed while it is open.
+fn is_removed(name: &OsStr) -> bool {
+    [&b".nfs"[..], b".fuse_hidden"].iter().any(|prefix| {
+        let rest = name.as_bytes().strip_prefix(*prefix);
+        rest.is_some_and(|rest| rest.len() >= 8 && rest.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -510,6 +521,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Disk::default().open_root(dir.path()).unwrap();
         (dir, root)
+    }
+
+    #[test]
+    fn what_a_file_server_calls_removed_files_is_no_name() {
+        for name in [".nfs000000000012ab34000001f7", ".fuse_hidden0000002300000005"] {
+            assert!(is_removed(OsStr::new(name)), "{name}");
+        }
+        for name in [".nfs", ".nfsd-config", ".fuse_hidden1", "nfs0000000000000000", "message"] {
+            assert!(!is_removed(OsStr::new(name)), "{name}");
+        }
     }
 
     #[test]
