@@ -70,7 +70,8 @@ pub fn take(
         }
     }
     drop(parents);
-    if claim.was_taken_over() {
+    let was_begun = || Ok::<_, DiskError>(folder.dir().look(&FileName::Status(packet.clone()).to_string())?.is_some());
+    if claim.was_taken_over() || claim.is_first() && was_begun()? {
         fence::shut_out(spool, folder, packet)?;
     }
     let progress = match Progress::open(folder, packet, claim.file(), sync) {
