@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub mod child;
+pub mod database;
 pub mod delivery;
 pub mod faulty_relay;
+pub mod host;
 pub mod log;
 pub mod mount;
 pub mod postfix;
