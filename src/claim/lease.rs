@@ -131,6 +131,10 @@ impl Lease {
         self.held.taken_over
     }
 
+    pub fn is_first(&self) -> bool {
+        self.held.fence == 1
+    }
+
     pub fn renew(&self) -> Result<(), NotHeld> {
         self.keeper.renew()?;
         match self.held.left() {

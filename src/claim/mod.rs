@@ -130,6 +130,11 @@ impl Claim {
         self.lease.as_ref().is_some_and(Lease::was_taken_over)
     }
 
+    /// Nobody is on record who had the packet before: if it was begun, nobody knows whether that one has given it back.
+    pub fn is_first(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_first)
+    }
+
     /// The packet is finished: there is nothing that anybody could claim again.
     pub fn finished(&mut self) {
         if let Some(lease) = &mut self.lease {

@@ -70,7 +70,11 @@ pub fn take(
         }
     }
     drop(parents);
-    if claim.was_taken_over() {
+    let was_begun = || -> Result<bool, DiskError> {
+        let status = folder.dir().look(&FileName::Status(packet.clone()).to_string())?;
+        Ok(status.is_some_and(|look| look.size > 0))
+    };
+    if claim.was_taken_over() || claim.is_first() && was_begun()? {
         fence::shut_out(spool, folder, packet)?;
     }
     let progress = match Progress::open(folder, packet, claim.file(), sync) {

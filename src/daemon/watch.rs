@@ -28,10 +28,13 @@ pub struct WatchError {
 impl Watch {
     /// Arms the watch. To be done before the first scan: the other way round loses what arrives in between.
     pub fn arm(spool: &Spool, desk: Arc<Desk>, claims: Arc<dyn Claims>) -> Result<Watch, WatchError> {
+        let fail = |path: &Path, source| WatchError { path: path.display().to_string(), source };
+        // As events will name them.
+        let spool = std::path::absolute(spool.path()).map_err(|error| fail(spool.path(), notify::Error::io(error)))?;
         let roots: Vec<_> = Priority::all()
-            .map(|priority| (spool.path().join(layout::DISTRIBUTE).join(priority.dir_name()), priority))
+            .map(|priority| (spool.join(layout::DISTRIBUTE).join(priority.dir_name()), priority))
             .collect();
-        let paused = spool.path().join(layout::PAUSED);
+        let paused = spool.join(layout::PAUSED);
         let (known, pauses) = (roots.clone(), paused.clone());
         let on_event = move |event: notify::Result<notify::Event>| {
             let event = match event {
@@ -64,8 +67,7 @@ impl Watch {
             });
             news.iter().for_each(|name| claims.announce(name));
         };
-        let fail = |path: &Path, source| WatchError { path: path.display().to_string(), source };
-        let mut watcher = notify::recommended_watcher(on_event).map_err(|error| fail(spool.path(), error))?;
+        let mut watcher = notify::recommended_watcher(on_event).map_err(|error| fail(&spool, error))?;
         for root in roots.iter().map(|(root, _)| root).chain([&paused]) {
             watcher.watch(root, RecursiveMode::NonRecursive).map_err(|error| fail(root, error))?;
         }

@@ -73,6 +73,8 @@ struct Chaos {
     urgent: usize,
     started: usize,
     over: Vec<Over>,
+    /// By those that have been killed.
+    taken_over: usize,
 }
 
 /// What ends a mishap, and when.
@@ -108,8 +110,19 @@ fn play(kind: Kind, sharing: Sharing, mishaps: &'static [Mishap]) {
     cluster.site.sink.takes(Duration::from_millis(100));
     let (nodes, faults, everybody) = (Vec::new(), Vec::new(), Vec::new());
     let random = Random::new(seed);
-    let mut chaos =
-        Chaos { cluster, mishaps, nodes, random, faults, everybody, round: 0, urgent: 0, started: 0, over: Vec::new() };
+    let mut chaos = Chaos {
+        cluster,
+        mishaps,
+        nodes,
+        random,
+        faults,
+        everybody,
+        round: 0,
+        urgent: 0,
+        started: 0,
+        over: Vec::new(),
+        taken_over: 0,
+    };
     for host in [0, 0, 1, 1, 2, 2] {
         chaos.start(host);
     }
@@ -124,7 +137,7 @@ fn play(kind: Kind, sharing: Sharing, mishaps: &'static [Mishap]) {
         all.2 += chaos.faults.len();
     }
     let (account, recipients, faults) = all;
-    let over = chaos.taken_over();
+    let over = chaos.taken_over + chaos.nodes.iter().map(|(_, node)| taken_over(node)).sum::<usize>();
     println!(
         "{kind:?}, {sharing:?}, {rounds} rounds: {recipients} recipients, {faults} faults, 0 lost, {} repeats, {over} leases taken over, \
          {} times a packet went from one process to another",
@@ -138,11 +151,6 @@ impl Chaos {
         let who = format!("{}-{}", self.cluster.hosts[host].name, self.started);
         let node = self.cluster.site.node_on(&self.cluster.hosts[host], &who, &self.cluster.site.knobs);
         self.nodes.push((host, node));
-    }
-
-    /// As the logs of those say that are alive.
-    fn taken_over(&self) -> usize {
-        self.nodes.iter().map(|(_, node)| node.lines_with(&["takes a packet over"]).len()).sum()
     }
 
     /// One message, from its arrival to its end.
@@ -166,8 +174,8 @@ impl Chaos {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        for name in self.cluster.site.spool.bad() {
-            let why = self.cluster.site.spool.reason(&name);
+        if let Some(name) = self.cluster.site.spool.bad().first() {
+            let why = self.cluster.site.spool.reason(name);
             let logs: Vec<String> = self.nodes.iter().flat_map(|(_, node)| node.lines_with(&["bad/"])).collect();
             panic!("bad/{name}: {why}\n{}", logs.join("\n"));
         }
@@ -211,7 +219,9 @@ impl Chaos {
         let database_is_well = !self.over.iter().any(|over| matches!(over.remedy, Remedy::ComeUp | Remedy::Answer));
         let (who, remedy) = match mishap {
             Mishap::Kill => {
-                self.nodes.swap_remove(whom).1.kill();
+                let mut node = self.nodes.swap_remove(whom).1;
+                node.kill();
+                self.taken_over += taken_over(&node);
                 self.faults.push(Fault { who: Some(who), from, to: Instant::now() + AFTERMATH });
                 return self.start(host);
             }
@@ -254,4 +264,9 @@ impl Chaos {
         self.faults.extend(who.into_iter().map(|who| Fault { who, from, to }));
         self.over.push(Over { at: from + while_, remedy, faults: begun..self.faults.len() });
     }
+}
+
+/// How many leases it took from others.
+fn taken_over(node: &Node) -> usize {
+    node.lines_with(&["takes a packet over"]).len()
 }

@@ -155,7 +155,8 @@ fn a_password_is_never_shown(kind: Kind) {
     let file = site.spool.path().with_extension("password");
     fs::write(&file, format!("{PASSWORD}\n")).unwrap();
     site.knobs.cluster = format!("password_file = '{}'", file.display());
-    hear(&site, "cluster status", FINDINGS);
+    // The one that could not say goodbye is still in the tables.
+    hear(&site, "cluster status", DONE);
     hear(&site, "config show", DONE);
     fs::remove_file(file).unwrap();
     hear(&site, "cluster status", USAGE);

@@ -105,7 +105,7 @@ fn hold_requeue_pause_and_cancel_on_one_host_act_on_the_others(kind: Kind) {
     let all_stop = |why: &str| {
         let mut before = usize::MAX;
         let is_quiet = || {
-            std::thread::sleep(5 * SLOWLY);
+            std::thread::sleep(3 * SLOWLY);
             let now = site.sink.recipients();
             std::mem::replace(&mut before, now) == now
         };

@@ -1,5 +1,7 @@
 //! What becomes of the packets of a process that ends, dies or is halted.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -11,7 +13,7 @@ use crate::on_both;
 use crate::sink::{Fault, audit};
 use crate::site::{DONE, Halted, Node, QUICKLY, SLOWLY, Site};
 use crate::support::database::{Database, Kind};
-use crate::support::spool::wait_until;
+use crate::support::spool::{lines, members, message, wait_until};
 
 on_both! {
     what_a_killed_process_had_is_taken_over_at_once_on_its_machine;
@@ -19,6 +21,7 @@ on_both! {
     term_gives_everything_back;
     a_process_that_was_halted_for_longer_than_its_lease_does_nothing_more_with_its_packets;
     a_lease_is_renewed_however_long_a_packet_takes;
+    a_packet_that_somebody_began_whom_nobody_knows_is_kept_from_them;
     what_is_made_anew_is_never_taken_for_what_was_there_before;
 }
 
@@ -83,7 +86,7 @@ fn term_gives_everything_back(kind: Kind) {
     site.sink.wait_for_recipients(40);
     assert_eq!(database.sql(&held), "2");
     // unshare passes nothing on.
-    let inner = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", one.id())).unwrap();
+    let inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", one.id())).unwrap();
     let inner = rustix::process::Pid::from_raw(inner.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(inner, Signal::TERM).unwrap();
     one.wait();
@@ -143,6 +146,29 @@ fn a_lease_is_renewed_however_long_a_packet_takes(kind: Kind) {
     site.spool.wait_until_empty();
     assert_eq!(audit(&site.sink.taken(), &everybody, &[]).repeats, 0);
     assert_eq!(other.lines_with(&["takes a packet over"]), [""; 0]);
+}
+
+/// Tables are made anew, or a spool of one machine's is shared: whoever had the packet may be halted, with its files open.
+fn a_packet_that_somebody_began_whom_nobody_knows_is_kept_from_them(kind: Kind) {
+    let database = Database::start(kind);
+    let site = shared(&database, "2s");
+    let everybody = members("one-", 30);
+    let files = [
+        ("recipients.mail.1", lines(&everybody)),
+        ("recipients.mail.1.status", format!("{}\n", everybody[9])),
+        ("message", message(NAME)),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    site.spool.put("5", NAME, &files);
+    let status = site.spool.at("5").join(NAME).join("recipients.mail.1.status");
+    let held = fs::File::open(&status).unwrap();
+    let _node = site.node("one");
+    site.sink.wait_for_recipients(10);
+    // What its last holder writes goes to a file that nobody reads.
+    assert_ne!(fs::metadata(&status).unwrap().ino(), held.metadata().unwrap().ino());
+    site.spool.wait_until_empty();
+    let got: Vec<String> = site.sink.taken().into_iter().flat_map(|taken| taken.recipients).collect();
+    assert_eq!(got, everybody[10..], "what is on record stays");
 }
 
 /// Whoever watches a lease for as long as it lasts would take it for one that nobody renews.

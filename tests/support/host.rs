@@ -108,8 +108,8 @@ struct View {
 impl View {
     fn of(shared: &Path) -> View {
         let mount = tempfile::tempdir().unwrap();
-        let mut bindfs = Command::new("bindfs");
-        bindfs.arg("-f").arg(shared).arg(mount.path()).stdin(Stdio::null());
+        let mut bindfs = Command::new("setpriv");
+        bindfs.args(["--pdeathsig=KILL", "bindfs", "-f"]).arg(shared).arg(mount.path()).stdin(Stdio::null());
         let bindfs = bindfs.spawn().unwrap_or_else(|error| panic!("bindfs: {error}: these tests need that package"));
         let view = View { mount, bindfs };
         let device = |path: &Path| fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::dev(&found)).ok();
@@ -134,8 +134,20 @@ impl Host {
         let name = format!("host-{}", (b'a' + number) as char);
         let view = (sharing == Sharing::Fuse).then(|| View::of(shared));
         let shared = view.as_ref().map_or(shared, |view| view.mount.path()).to_owned();
-        let mut keeper = Command::new("unshare");
-        keeper.args(["--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
+        let mut keeper = Command::new("setpriv");
+        keeper.args([
+            "--pdeathsig=KILL",
+            "unshare",
+            "--net",
+            "--uts",
+            "--pid",
+            "--mount",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+        ]);
         let mut keeper = keeper
             .arg(format!("hostname {name} && ip link set lo up && echo up && exec sleep infinity"))
             .stdin(Stdio::null())
