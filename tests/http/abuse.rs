@@ -148,6 +148,8 @@ fn a_look_opens_no_file_and_no_directory() {
     let calls = |thread: &str| {
         let text = std::fs::read_to_string(&trace).unwrap();
         let of_thread = text.lines().filter(|line| line.split_whitespace().next() == Some(thread));
+        // The C library asks for it when it gives memory back.
+        let of_thread = of_thread.filter(|line| !line.contains("/proc/sys/vm/overcommit_memory"));
         of_thread.map(str::to_owned).collect::<Vec<_>>()
     };
     // The view has read them all.
@@ -158,5 +160,6 @@ fn a_look_opens_no_file_and_no_directory() {
             assert_eq!(served.ask("GET", path, &[], "").0, 200, "{path}");
         }
     }
-    assert_eq!((calls(&http), calls(&view)), before);
+    let new = |thread: &str, before: &[String]| calls(thread).split_off(before.len());
+    assert_eq!((new(&http, &before.0), new(&view, &before.1)), (Vec::new(), Vec::new()));
 }
