@@ -31,7 +31,7 @@ const COUNTED: &[(&str, usize)] = &[
     // The log, gathered.
     ("write", TRANSACTIONS / 4),
     // Each packet's file and its checkpoint; the rest is the start.
-    ("openat", 8 * PACKETS),
+    ("openat", 8 * PACKETS + 10),
     ("fsync", PACKETS + 4),
     ("unlinkat", 2 * PACKETS + 4),
 ];

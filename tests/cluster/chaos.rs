@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::hosts::Cluster;
 use crate::on_both;
-use crate::sink::{Account, Fault, audit};
+use crate::sink::{Account, Fault, audit, is_refused};
 use crate::site::{Halted, Node};
 use crate::support::PATIENCE;
 use crate::support::database::Kind;
@@ -75,6 +75,9 @@ struct Chaos {
     over: Vec<Over>,
     /// By those that have been killed.
     taken_over: usize,
+    recipients: usize,
+    /// Times that a process lost a lease though nothing had been done to it.
+    unplanned: usize,
 }
 
 /// What ends a mishap, and when.
@@ -108,6 +111,7 @@ fn play(kind: Kind, sharing: Sharing, mishaps: &'static [Mishap]) {
     println!("{kind:?}, {sharing:?}: CHAOS_SEED={seed}");
     let cluster = Cluster::new(kind, sharing);
     cluster.site.sink.takes(Duration::from_millis(100));
+    cluster.site.sink.is_fussy_from_now_on();
     let (nodes, faults, everybody) = (Vec::new(), Vec::new(), Vec::new());
     let random = Random::new(seed);
     let mut chaos = Chaos {
@@ -122,26 +126,26 @@ fn play(kind: Kind, sharing: Sharing, mishaps: &'static [Mishap]) {
         started: 0,
         over: Vec::new(),
         taken_over: 0,
+        recipients: 0,
+        unplanned: 0,
     };
     for host in [0, 0, 1, 1, 2, 2] {
         chaos.start(host);
     }
-    let mut all = (Account::default(), 0, 0);
+    let (mut repeats, mut handed_over, mut faults) = (0, 0, 0);
     for round in 0..rounds {
         chaos.round = round as usize;
         let account = chaos.play();
-        println!("{kind:?}, {sharing:?}, round {round}: {account:?}, {} recipients", chaos.everybody.len());
-        all.0.repeats += account.repeats;
-        all.0.handed_over += account.handed_over;
-        all.1 += chaos.everybody.len();
-        all.2 += chaos.faults.len();
+        println!("{kind:?}, {sharing:?}, round {round}: {account:?}");
+        repeats += account.repeats;
+        handed_over += account.handed_over;
+        faults += chaos.faults.len();
     }
-    let (account, recipients, faults) = all;
     let over = chaos.taken_over + chaos.nodes.iter().map(|(_, node)| taken_over(node)).sum::<usize>();
     println!(
-        "{kind:?}, {sharing:?}, {rounds} rounds: {recipients} recipients, {faults} faults, 0 lost, {} repeats, {over} leases taken over, \
-         {} times a packet went from one process to another",
-        account.repeats, account.handed_over
+        "{kind:?}, {sharing:?}, {rounds} rounds: {} recipients, {faults} faults ({} of them nobody's), 0 lost, {repeats} repeats, {over} leases \
+         taken over, {handed_over} times a packet went from one process to another",
+        chaos.recipients, chaos.unplanned
     );
 }
 
@@ -157,7 +161,7 @@ impl Chaos {
     #[track_caller]
     fn play(&mut self) -> Account {
         self.faults.clear();
-        let begun = self.cluster.site.sink.taken().len();
+        let (begun, started) = (self.cluster.site.sink.taken().len(), Instant::now());
         let name = format!("big@example.org.17000{:05}.1", self.round);
         self.everybody = self.cluster.site.put("5", &name, &format!("r{}p", self.round), PACKETS, EACH);
         let (mut left, deadline) = (MISHAPS, Instant::now() + 2 * PATIENCE);
@@ -179,7 +183,29 @@ impl Chaos {
             let logs: Vec<String> = self.nodes.iter().flat_map(|(_, node)| node.lines_with(&["bad/"])).collect();
             panic!("bad/{name}: {why}\n{}", logs.join("\n"));
         }
-        audit(&self.cluster.site.sink.taken()[begun..], &self.everybody, &self.faults)
+        self.notice_what_nobody_did(&name, started);
+        let sink = &self.cluster.site.sink;
+        let (refused, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.everybody).into_iter().partition(|to| is_refused(to));
+        let reports = sink.reports();
+        let unreported: Vec<&String> = refused.iter().filter(|to| !reports.contains(*to)).collect();
+        assert!(unreported.is_empty(), "nobody was told that these failed: {unreported:?}");
+        self.recipients += refused.len() + others.len();
+        audit(&sink.taken()[begun..], &others, &self.faults)
+    }
+
+    /// On a machine that has much to do, the database may answer more slowly than a lease lasts. Whoever has lost one says so.
+    fn notice_what_nobody_did(&mut self, name: &str, from: Instant) {
+        for (_, node) in &self.nodes {
+            let has_lost = ["the lease is lost", "its lease is over"]
+                .iter()
+                .any(|line| !node.lines_with(&[line, name]).is_empty());
+            if has_lost {
+                let is_planned = |fault: &Fault| fault.who.as_ref().is_none_or(|who| *who == node.who);
+                self.unplanned += usize::from(!self.faults.iter().any(is_planned));
+                self.faults.push(Fault { who: Some(node.who.clone()), from, to: Instant::now() });
+            }
+        }
     }
 
     /// When the next thing goes wrong: when so many recipients got their message, or then.

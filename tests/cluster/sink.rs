@@ -1,10 +1,12 @@
 //! A relay for crowds: takes everything, and keeps who sent what when. Who it is, each process says in its EHLO.
+//!
+//! One that is [fussy](Sink::is_fussy_from_now_on) puts some recipients off once and refuses others: which, their addresses say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,26 @@ struct Record {
     /// In the order of their dots.
     taken: Vec<Taken>,
     recipients: usize,
+    /// What came with a null sender.
+    reports: String,
+    /// How often it was asked for those that it puts off.
+    put_off: HashMap<String, usize>,
+}
+
+/// Whether it puts that one off the first time.
+pub fn is_put_off(address: &str) -> bool {
+    number(address) % 40 == 7
+}
+
+/// Whether it never takes that one.
+pub fn is_refused(address: &str) -> bool {
+    number(address) % 90 == 13
+}
+
+/// The recipient's in its packet.
+fn number(address: &str) -> usize {
+    let (_, number) = address.rsplit_once('-').unwrap_or_default();
+    number.split('@').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 struct Shared {
@@ -38,6 +60,7 @@ struct Shared {
     changed: Condvar,
     /// How long it takes to answer a dot, in microseconds.
     delay: AtomicU64,
+    fussy: AtomicBool,
     streams: Mutex<HashMap<u64, TcpStream>>,
 }
 
@@ -53,7 +76,8 @@ impl Sink {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (record, streams) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { record, changed: Condvar::new(), delay: AtomicU64::new(0), streams });
+        let (delay, fussy) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { record, changed: Condvar::new(), delay, fussy, streams });
         let (theirs, all) = (listener.try_clone().unwrap(), shared.clone());
         let accept = move || {
             // shutdown() of the listening socket ends accept() with an error.
@@ -79,6 +103,15 @@ impl Sink {
     /// From now on it takes so long to answer a dot, those included that wait for their answer.
     pub fn takes(&self, delay: Duration) {
         self.shared.delay.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub fn is_fussy_from_now_on(&self) {
+        self.shared.fussy.store(true, Ordering::Relaxed);
+    }
+
+    /// Reports of failure, all in one text.
+    pub fn reports(&self) -> String {
+        self.shared.record.lock().reports.clone()
     }
 
     pub fn taken(&self) -> Vec<Taken> {
@@ -120,6 +153,27 @@ impl Sink {
     }
 }
 
+impl Shared {
+    /// Else what it says.
+    fn wants(&self, address: &str) -> Result<(), &'static [u8]> {
+        if !self.fussy.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if is_refused(address) {
+            return Err(b"550 5.1.1 never heard of\r\n");
+        }
+        if is_put_off(address) {
+            let mut record = self.record.lock();
+            let times = record.put_off.entry(address.to_owned()).or_default();
+            *times += 1;
+            if *times == 1 {
+                return Err(b"450 4.2.1 later\r\n");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some((listener, thread)) = self.accepting.take() {
@@ -137,7 +191,7 @@ fn converse(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     let mut input = BufReader::with_capacity(64 * 1024, stream);
     // Answers to a pipelined group go out together, once there is nothing more to read without waiting.
     let mut out: Vec<u8> = b"220 sink.test ready\r\n".to_vec();
-    let (mut who, mut begun, mut recipients) = (String::new(), Instant::now(), Vec::new());
+    let (mut who, mut begun, mut recipients, mut is_report) = (String::new(), Instant::now(), Vec::new(), false);
     loop {
         if input.buffer().is_empty() {
             (&*stream).write_all(&out)?;
@@ -152,31 +206,47 @@ fn converse(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
             }
             "MAIL" => {
                 begun = Instant::now();
+                is_report = path().is_some_and(|sender| sender.is_empty());
                 recipients.clear();
                 b"250 ok\r\n"
             }
             "RCPT" => {
-                recipients.extend(path());
-                b"250 ok\r\n"
+                let to = path().unwrap_or_default();
+                match shared.wants(&to) {
+                    Ok(()) => {
+                        recipients.push(to);
+                        b"250 ok\r\n"
+                    }
+                    Err(reply) => reply,
+                }
             }
+            "DATA" if recipients.is_empty() => b"554 nobody wants it\r\n",
             "DATA" => {
                 out.extend_from_slice(b"354 go ahead\r\n");
                 (&*stream).write_all(&out)?;
                 out.clear();
-                let mut subject = String::new();
+                let (mut subject, mut text) = (String::new(), String::new());
                 loop {
                     let Some(line) = read_line(&mut input)? else { return Ok(()) };
                     if line == "." {
                         break;
                     }
-                    if let Some(text) = line.strip_prefix("Subject: ") {
-                        text.clone_into(&mut subject);
+                    if let Some(words) = line.strip_prefix("Subject: ") {
+                        words.clone_into(&mut subject);
+                    }
+                    if is_report {
+                        text.push_str(&line);
+                        text.push('\n');
                     }
                 }
                 let recipients = std::mem::take(&mut recipients);
                 let mut record = shared.record.lock();
-                record.recipients += recipients.len();
-                record.taken.push(Taken { who: who.clone(), subject, recipients, begun, dot: Instant::now() });
+                if is_report {
+                    record.reports.push_str(&text);
+                } else {
+                    record.recipients += recipients.len();
+                    record.taken.push(Taken { who: who.clone(), subject, recipients, begun, dot: Instant::now() });
+                }
                 drop(record);
                 shared.changed.notify_all();
                 let taken = Instant::now();
@@ -225,12 +295,13 @@ pub struct Account {
 /// Checks what came of packets, of which each recipient's address begins with its packet's name and a dash.
 ///
 /// - Nobody is lost.
-/// - A packet is never in two processes' hands at once: their transactions don't overlap; nor in two workers'.
+/// - A packet is never in two processes' hands at once: their transactions don't overlap; nor in two workers'. (Those that
+///   were put off are in packets of their own, of which there may be several.)
 /// - Who got it twice was in the last transaction before, and during that transaction something was wrong with its sender.
 #[track_caller]
 pub fn audit(taken: &[Taken], everybody: &[String], faults: &[Fault]) -> Account {
     let mut packets: BTreeMap<&str, Vec<&Taken>> = BTreeMap::new();
-    for one in taken {
+    for one in taken.iter().filter(|one| !one.recipients.iter().all(|to| is_put_off(to))) {
         let packet = one.recipients[0].split_once('-').expect("a packet's name").0;
         packets.entry(packet).or_default().push(one);
     }
@@ -240,7 +311,12 @@ pub fn audit(taken: &[Taken], everybody: &[String], faults: &[Fault]) -> Account
     assert!(lost.is_empty(), "{} lost, among them {:?}", lost.len(), &lost[..lost.len().min(5)]);
     assert_eq!(copies.len(), everybody.len(), "strangers got it");
     let mut account = Account::default();
-    for (packet, transactions) in packets {
+    let is_explained = |first: &Taken, again: &Taken| {
+        let touches = |fault: &&Fault| fault.from <= again.begun && fault.to >= first.begun;
+        faults.iter().filter(touches).any(|fault| fault.who.as_ref().is_none_or(|who| *who == first.who))
+    };
+    account.repeats = copies.values().map(|copies| copies - 1).sum();
+    for (packet, transactions) in &packets {
         for pair in transactions.windows(2) {
             let (before, after) = (pair[0], pair[1]);
             account.handed_over += usize::from(before.who != after.who);
@@ -259,14 +335,22 @@ pub fn audit(taken: &[Taken], everybody: &[String], faults: &[Fault]) -> Account
         for (index, one) in transactions.iter().enumerate() {
             for to in &one.recipients {
                 let Some(earlier) = last.insert(to, index) else { continue };
-                account.repeats += 1;
                 assert_eq!(earlier + 1, index, "{to} was sent to again, long after its transaction: {transactions:#?}");
                 let first = transactions[earlier];
-                let is_explained = faults.iter().any(|fault| {
-                    let touches = fault.from <= one.begun && fault.to >= first.begun;
-                    touches && fault.who.as_ref().is_none_or(|who| *who == first.who)
-                });
-                assert!(is_explained, "{to} got it twice, and nothing was wrong with {}: {faults:#?}", first.who);
+                assert!(
+                    is_explained(first, one),
+                    "{to} got it twice, and nothing was wrong with {}: {faults:#?}",
+                    first.who
+                );
+            }
+        }
+    }
+    // Those that were put off may have got it from either packet.
+    let mut first: HashMap<&str, &Taken> = HashMap::new();
+    for one in taken {
+        for to in one.recipients.iter().filter(|to| is_put_off(to)) {
+            if let Some(first) = first.insert(to, one) {
+                assert!(is_explained(first, one), "{to} got it twice, and nothing was wrong with {}", first.who);
             }
         }
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use error::{DiskError, Op, Result, unless_gone};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
 
 /// Decides, before each operation, whether it fails.
 pub trait Faults: Send + Sync {
@@ -378,8 +378,15 @@ impl SpoolFile {
         call(&self.file).map_err(|error| DiskError::new(op, &self.directory, name, error))
     }
 
+    /// What the file is now, also where another machine has just written to it.
     pub fn look(&self) -> Result<Look> {
-        self.run(Op::Look, |file| rustix::fs::fstat(file)).map(Look::from)
+        let look = |file: &File| {
+            // Some network file systems tell what they remember, for a second or more, and let reads end where the file ended
+            // then. Told to ask, they forget that.
+            let _ = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::SIZE);
+            rustix::fs::fstat(file)
+        };
+        self.run(Op::Look, look).map(Look::from)
     }
 
     /// From the start, refusing more than `limit` octets.
