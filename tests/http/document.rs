@@ -72,7 +72,7 @@ impl Seen<'_> {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Value {
-        let at = path.replace("{id}", named).replace("{name}", named);
+        let at = ["{id}", "{name}", "{entry}"].iter().fold(path.to_owned(), |at, what| at.replace(what, named));
         let (status, head, text) = self.served.ask(method, &at, headers, body);
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         assert_eq!(status, expected, "{method} {at}: {text}");
@@ -160,6 +160,17 @@ fn every_answer_is_as_the_document_says() {
         }
     }
     for reason in ["", " \u{1}\n", &"x".repeat(4001)] {
+    let retry = "/api/v1/bad/{entry}/retry";
+    for body in [json!({}), json!({"priority": "4"})] {
+        seen.post(retry, "no@such.message.1.1", 404, body.clone());
+        every_refusal(&mut seen, retry, &body);
+        let status = served.spool.path().join("bad").join(BIG).join("recipients.mail.0001.status");
+        std::fs::write(&status, "nobody@example.org\n").unwrap();
+        seen.post(retry, BIG, 409, body.clone());
+        std::fs::remove_file(&status).unwrap();
+        seen.post(retry, BIG, 200, body);
+        assert_eq!(seen.post(&format!("{message}/cancel"), BIG, 200, reason())["entry"], BIG);
+    }
         seen.post(&format!("{message}/hold"), HELD, 400, json!({"reason": reason}));
     }
     assert_eq!(seen.get(message, HELD, 200)["state"], "held");
@@ -212,6 +223,7 @@ fn every_answer_is_as_the_document_says() {
         seen.post(&format!("{message}/{order}"), HELD, 500, body);
     }
     seen.post("/api/v1/pause", "", 500, reason());
+    seen.post(retry, BIG, 500, json!({}));
     seen.post("/api/v1/resume", "", 500, json!({}));
 
     let only_shows = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
@@ -271,8 +283,9 @@ fn examples_and_names_in_the_document_are_right() {
         let name = operation["operationId"].as_str().unwrap().to_owned();
         assert!(names.insert(name, (path, method)).is_none(), "two are called so: {operation}");
     }
-    let links = document["paths"]["/api/v1/messages"]["get"]["responses"]["200"]["links"].as_object().unwrap();
-    for link in links.values() {
+    let linked = [("/api/v1/messages", "get"), ("/api/v1/messages/{id}/cancel", "post")];
+    let links = linked.map(|(path, method)| document["paths"][path][method]["responses"]["200"]["links"].clone());
+    for link in links.iter().flat_map(|links| links.as_object().unwrap().values()) {
         assert!(names.contains_key(link["operationId"].as_str().unwrap()), "{link}");
     }
     let example = &document["components"]["schemas"]["MessageId"]["examples"][0];

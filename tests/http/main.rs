@@ -7,6 +7,7 @@ mod abuse;
 mod answers;
 mod document;
 mod prometheus;
+mod put_back;
 mod schemathesis;
 mod served;
 mod tls;

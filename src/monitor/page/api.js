@@ -62,5 +62,8 @@ export function order(path, body) {
 }
 
 // `selector`: { priority }, { list } or { relay }; {} is everything.
+// What a cancel left, back to where it was.
+export const putBack = (entry) => order(`/api/v1/bad/${encodeURIComponent(entry)}/retry`, {});
+
 export const pause = (selector, reason, seconds) => order("/api/v1/pause", { ...selector, reason, ...(seconds ? { for: seconds } : {}) });
 export const resume = (selector) => order("/api/v1/resume", selector);
