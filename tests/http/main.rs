@@ -6,6 +6,7 @@ mod support;
 mod abuse;
 mod answers;
 mod document;
+mod preempted;
 mod prometheus;
 mod put_back;
 mod schemathesis;
