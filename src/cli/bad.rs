@@ -5,16 +5,15 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::check::KNOWLEDGE;
 use super::figures::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
+use crate::daemon::mended::{self, KNOWLEDGE, Stays};
 use crate::mail::Priority;
 use crate::spool::Spool;
-use crate::spool::bad::{self, Entry};
+use crate::spool::bad::{self, Entry, EntryName};
 use crate::spool::failures::{self, Failure};
-use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::{BadName, FileName};
 use crate::spool::note::Note;
 use crate::spool::progress::{Progress, Sync, Unusable};
 
@@ -124,18 +123,19 @@ fn told(note: Option<&Note>) -> String {
     }
 }
 
-/// The folder of an entry; says so if it is none.
-fn open(spool: &Spool, entry: &str) -> Result<Option<Folder>, CliError> {
-    let name = bad::message_name(entry).map_err(|error| CliError::Usage(error.to_string()))?;
-    let folder = bad::open(spool, entry, &name)?;
-    if folder.is_none() {
-        say(&format!("{entry}: there is no such message in bad/"));
-    }
-    Ok(folder)
+fn named(entry: &str) -> Result<EntryName, CliError> {
+    entry.parse().map_err(|error: BadName| CliError::Usage(error.to_string()))
+}
+
+fn say_gone(entry: &str) {
+    say(&format!("{entry}: there is no such message in bad/"));
 }
 
 fn show(spool: &Spool, entry: &str, json: bool) -> Result<Exit, CliError> {
-    let Some(folder) = open(spool, entry)? else { return Ok(Exit::Findings) };
+    let Some(folder) = bad::open(spool, &named(entry)?)? else {
+        say_gone(entry);
+        return Ok(Exit::Findings);
+    };
     let mut packets = Vec::new();
     for packet in folder.contents()?.packets {
         let name = FileName::Packet(packet.clone()).to_string();
@@ -191,28 +191,24 @@ fn retry(
     let mut told = Ok(());
     let mut exit = Exit::Done;
     for entry in entries {
-        let Some(folder) = open(spool, entry)? else {
-            exit = Exit::Findings;
-            continue;
+        let name = named(entry)?;
+        let (what, result) = match mended::look(spool, &name, to, default, clock::epoch())? {
+            Ok(mended) if dry_run => ("would be put back", Ok(mended.to)),
+            Ok(mended) => ("put back", mended.put_back(spool)?),
+            Err(stays) => ("", Err(stays)),
         };
-        let obstacles = bad::obstacles(spool, &folder, &KNOWLEDGE, clock::epoch())?;
-        for obstacle in &obstacles {
-            say(&format!("{entry}: {obstacle}"));
-        }
-        if !obstacles.is_empty() {
-            say(&format!("{entry}: stays in bad/"));
-            exit = Exit::Findings;
-            continue;
-        }
-        let from = Note::read(folder.dir(), crate::spool::layout::REASON).and_then(|note| note.from_priority());
-        let to = to.or(from).unwrap_or(default);
-        if dry_run {
-            told = told.and_then(|()| writeln!(stdout, "{entry}: would be put back to {to}"));
-        } else if bad::put_back(spool, entry, &folder, to)? {
-            told = told.and_then(|()| writeln!(stdout, "{entry}: put back to {to}"));
-        } else {
-            say(&format!("{entry}: there is no such message in bad/"));
-            exit = Exit::Findings;
+        match result {
+            Ok(to) => told = told.and_then(|()| writeln!(stdout, "{entry}: {what} to {to}")),
+            Err(stays) => {
+                exit = Exit::Findings;
+                match stays {
+                    Stays::Gone => say_gone(entry),
+                    Stays::Broken(obstacles) => {
+                        obstacles.iter().for_each(|obstacle| say(&format!("{entry}: {obstacle}")));
+                        say(&format!("{entry}: stays in bad/"));
+                    }
+                }
+            }
         }
     }
     told?;

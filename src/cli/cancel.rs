@@ -71,8 +71,8 @@ impl Cancel {
             true => (Rest::Purge, "the rest is deleted"),
             false => (Rest::Keep, "the rest is in bad/"),
         };
-        let from = moves::cancel(spool, id, clock::epoch(), &person(), &self.reason, rest)?;
-        Ok(from.map(|from| format!("cancelled at {from}; {left}")))
+        let cancelled = moves::cancel(spool, id, clock::epoch(), &person(), &self.reason, rest)?;
+        Ok(cancelled.map(|cancelled| format!("cancelled at {}; {left}", cancelled.from)))
     }
 
     fn is_confirmed(&self, count: usize) -> Result<bool, CliError> {

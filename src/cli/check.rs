@@ -7,15 +7,10 @@ use clap::Args;
 use super::figures::printable;
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
-use crate::render::{head, mode};
+use crate::daemon::mended::KNOWLEDGE;
 use crate::spool::Spool;
-use crate::spool::check::{self, Knowledge};
+use crate::spool::check;
 use crate::spool::disk::Disk;
-
-pub const KNOWLEDGE: Knowledge = Knowledge {
-    bad_head: |message| head::split(message).err().map(|error| error.to_string()),
-    is_built_in: mode::is_built_in,
-};
 
 /// Looks for damage in the spool; exit code 1 if there is any
 #[derive(Args, Debug)]

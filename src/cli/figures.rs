@@ -159,7 +159,8 @@ impl Row {
         let stops = |paused: &&Paused| level.is_some_and(|level| paused.stops(message.name.id.list(), level));
         let rates = around.schedulers.iter().filter_map(|scheduler| scheduler.rates.get(message.name.id.as_str()));
         // What another process has written may be anything.
-        let rate: f64 = rates.filter(|rate| rate.is_finite() && **rate > 0.0).sum();
+        // A sum of none would be negative zero.
+        let rate = rates.filter(|rate| rate.is_finite() && **rate > 0.0).fold(0.0, |all, rate| all + rate);
         let stuck = around.circumstances.of(&Asked {
             id: &message.name.id,
             priority: message.priority,

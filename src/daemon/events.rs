@@ -341,7 +341,7 @@ mod seconds {
     use crate::mail::Moment;
 
     pub fn serialize<S: Serializer>(at: &Moment, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(at.0 as f64 / 1e6)
+        serializer.serialize_f64(at.seconds())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {

@@ -15,6 +15,7 @@
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
 //! - [`late`]: messages that are too late to be useful.
+//! - [`mended`]: messages that were set aside, on their way back.
 //! - [`lists`]: what holds for one list alone.
 //! - [`relays`]: which relay is used, and when none is.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
@@ -32,6 +33,7 @@ mod hints;
 pub mod late;
 pub mod lists;
 pub mod live;
+pub mod mended;
 mod message;
 mod pauses;
 mod poll;

@@ -33,6 +33,11 @@ impl Moment {
         Epoch(self.0 / 1_000_000)
     }
 
+    /// Unix seconds, to the microsecond.
+    pub fn seconds(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     /// From `earlier` to here; zero if `earlier` is the later one.
     pub const fn since(self, earlier: Moment) -> std::time::Duration {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0))

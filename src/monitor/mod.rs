@@ -5,6 +5,7 @@
 //! - [`row`]: how it is said.
 //! - [`stuck`]: why nothing of a message is sent.
 //! - [`history`]: rates, and the last hour by minutes.
+//! - [`preemptions`]: the last ones.
 //! - [`event_log`]: what happens, on disk, for later.
 //! - [`metrics`]: all of it for Prometheus.
 //! - [`survey`]: what the spool says to another process, whether or not a scheduler runs.
@@ -23,6 +24,8 @@ pub mod history;
 pub mod http;
 #[cfg(feature = "http")]
 pub mod metrics;
+#[cfg(feature = "http")]
+pub mod preemptions;
 #[cfg(feature = "http")]
 pub mod row;
 pub mod stuck;

@@ -30,6 +30,7 @@ use crate::spool::{Result, Spool};
 
 use super::by_id::{ById, HasId};
 use super::history::{History, Minute};
+use super::preemptions::{self, Preemptions};
 use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row};
 use super::stuck::{Asked, Circumstances, Stuck};
 
@@ -43,13 +44,13 @@ pub struct View {
     reloads: watch::Sender<()>,
 }
 
-#[derive(Default)]
 struct Model {
     messages: ById<Known>,
     /// Whether every folder has been read at least once.
     counted: bool,
     pauses: Vec<Paused>,
     history: History,
+    preemptions: Preemptions,
     /// How often the directories were looked at.
     look: u32,
 }
@@ -132,8 +133,8 @@ impl View {
     pub fn start(live: Arc<Live>, spool: &Path) -> std::io::Result<Arc<View>> {
         let subscription = live.events.subscribe(ROOM);
         let (outgoing, _) = broadcast::channel(OUTGOING);
-        let (model, reloads) = (Mutex::default(), watch::Sender::default());
-        let view = Arc::new(View { live, spool: spool.to_owned(), model, outgoing, reloads });
+        let model = Mutex::new(Model::begin(clock::now()));
+        let view = Arc::new(View { live, spool: spool.to_owned(), model, outgoing, reloads: watch::Sender::default() });
         let follower = view.clone();
         std::thread::Builder::new().name("view".into()).spawn(move || follower.follow(&subscription))?;
         Ok(view)
@@ -174,7 +175,7 @@ impl View {
                     if event.what == H::Reloaded {
                         self.reloads.send_replace(());
                     }
-                    self.model.lock().apply(&event.what, &mut unread);
+                    self.model.lock().apply(&event, &mut unread);
                     // Nobody may be listening.
                     let _ = self.outgoing.send(event);
                     if compare || subscription.take_lost() > 0 {
@@ -237,6 +238,8 @@ impl View {
                 }
                 let look = model.look;
                 model.messages.retain(|known| known.look == look);
+                let Model { messages, preemptions, .. } = &mut *model;
+                preemptions.end_of_those_gone(clock::now(), |id| messages.get(id).is_some());
             }
             Err(error) => warn!("{}", error.fate("what is shown over HTTP may be old; mail is not concerned")),
         }
@@ -296,6 +299,19 @@ impl View {
         }
     }
 
+    /// Recipients a second.
+    pub fn rate(&self) -> f64 {
+        let now = clock::now();
+        let mut model = self.model.lock();
+        let queued = model.queued();
+        model.history.sample(now, &self.live.tally, queued);
+        model.history.all.at(now)
+    }
+
+    pub fn preemptions(&self) -> preemptions::Told {
+        self.model.lock().preemptions.told()
+    }
+
     /// The `most` lists with the most to send, and all others as one.
     pub fn lists(&self, most: usize) -> Vec<ListRow> {
         let around = self.surroundings();
@@ -350,6 +366,17 @@ impl View {
 }
 
 impl Model {
+    fn begin(now: Moment) -> Model {
+        Model {
+            messages: ById::default(),
+            counted: false,
+            pauses: Vec::new(),
+            history: History::default(),
+            preemptions: Preemptions::begin(now),
+            look: 0,
+        }
+    }
+
     fn queued(&self) -> [u32; Priority::COUNT] {
         let mut queued = [0; Priority::COUNT];
         self.messages.values().for_each(|known| queued[known.priority.index()] += 1);
@@ -386,10 +413,11 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, what: &Happening, unread: &mut VecDeque<MessageId>) {
+    fn apply(&mut self, event: &Event, unread: &mut VecDeque<MessageId>) {
         use Happening as H;
+        self.preemptions.hear(event);
         let name = |id: &MessageId, at: &Option<u64>| Some(MessageName::new(id.clone(), at.map(Epoch)));
-        match what {
+        match &event.what {
             H::Arrived { message, priority, not_before } | H::Rescheduled { message, priority, not_before } => {
                 self.place(message, *priority, name(message, not_before), unread);
             }

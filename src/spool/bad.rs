@@ -2,7 +2,9 @@
 //!
 //! Putting back is one rename, after checks: what would only be set aside again stays where it is.
 
-use crate::mail::{Epoch, Priority};
+use std::str::FromStr;
+
+use crate::mail::{Epoch, MessageId, Priority};
 
 use super::Spool;
 use super::check::{self, Knowledge};
@@ -34,20 +36,40 @@ pub fn list(spool: &Spool) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The name of the message that an entry of `bad/` is, or is a part of: `~2` and so on tell entries of one message apart.
-pub fn message_name(entry: &str) -> std::result::Result<MessageName, layout::BadName> {
-    let name = match entry.rsplit_once('~') {
-        Some((name, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => entry,
-    };
-    name.parse()
+/// The name of an entry that is a message, or a part of one: `~2` and so on tell entries of one message apart.
+#[derive(Clone, Debug)]
+pub struct EntryName {
+    text: String,
+    message: MessageName,
+}
+
+impl EntryName {
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn id(&self) -> &MessageId {
+        &self.message.id
+    }
+}
+
+impl FromStr for EntryName {
+    type Err = layout::BadName;
+
+    fn from_str(text: &str) -> std::result::Result<EntryName, layout::BadName> {
+        let message = match text.rsplit_once('~') {
+            Some((name, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => text,
+        };
+        Ok(EntryName { text: text.to_owned(), message: message.parse()? })
+    }
 }
 
 /// The folder of that entry; `None` if there is none.
-pub fn open(spool: &Spool, entry: &str, name: &MessageName) -> Result<Option<Folder>> {
-    match unless_gone(spool.bad.open_dir(entry)) {
+pub fn open(spool: &Spool, entry: &EntryName) -> Result<Option<Folder>> {
+    match unless_gone(spool.bad.open_dir(&entry.text)) {
         Err(error) if error.is_wrong_kind() => Ok(None),
-        dir => dir?.map(|dir| Folder::of(dir, name)).transpose(),
+        dir => dir?.map(|dir| Folder::of(dir, &entry.message)).transpose(),
     }
 }
 
@@ -68,10 +90,10 @@ pub fn obstacles(spool: &Spool, folder: &Folder, knowledge: &Knowledge, now: Epo
 }
 
 /// Puts an entry back to `to`. `false`: it is not there any more.
-pub fn put_back(spool: &Spool, entry: &str, folder: &Folder, to: Priority) -> Result<bool> {
+pub fn put_back(spool: &Spool, entry: &EntryName, folder: &Folder, to: Priority) -> Result<bool> {
     const FATE: &str = "it stays in bad/";
     let place = spool.at(to);
-    let moved = spool.bad.rename(entry, place, &folder.name().to_string()).map_err(|error| error.fate(FATE));
+    let moved = spool.bad.rename(&entry.text, place, &folder.name().to_string()).map_err(|error| error.fate(FATE));
     if unless_gone(moved)?.is_none() {
         return Ok(false);
     }
@@ -79,5 +101,9 @@ pub fn put_back(spool: &Spool, entry: &str, folder: &Folder, to: Priority) -> Re
     place.sync().map_err(unsure)?;
     // Outside bad/ it says nothing.
     unless_gone(folder.dir().remove(layout::REASON))?;
+    // It may have been held when it was cancelled.
+    if to != Priority::Held {
+        unless_gone(folder.dir().remove(layout::HELD))?;
+    }
     Ok(true)
 }

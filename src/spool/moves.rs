@@ -120,19 +120,28 @@ pub enum Rest {
     Purge,
 }
 
-/// Cancels a message: whoever has not got it doesn't get it, but for transactions in flight. Gives where it stood;
-/// `None` if it is not below `distribute/`.
-pub fn cancel(spool: &Spool, id: &MessageId, now: Epoch, by: &str, why: &str, rest: Rest) -> Result<Option<Priority>> {
+/// What became of a message that was cancelled.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Where it stood.
+    pub from: Priority,
+    /// What its rest is called in `bad/`, where it is kept.
+    pub entry: Option<String>,
+}
+
+/// Cancels a message: whoever has not got it doesn't get it, but for transactions in flight. `None`: it is not below
+/// `distribute/`.
+pub fn cancel(spool: &Spool, id: &MessageId, now: Epoch, by: &str, why: &str, rest: Rest) -> Result<Option<Cancelled>> {
     loop {
         let Some((from, name)) = spool.locate(id)? else { return Ok(None) };
-        let Some(place) = set_aside::message(spool, from, &name, &Note::new(now, by, why, from))? else { continue };
+        let Some(entry) = set_aside::message(spool, from, &name, &Note::new(now, by, why, from))? else { continue };
         if rest == Rest::Purge {
-            let purge = || draft::discard(spool.bad(), &place);
+            let purge = || draft::discard(spool.bad(), &entry);
             // A worker in flight may add a retry packet between listing and removal; its next write finds no folder.
             purge()
                 .or_else(|_| purge())
                 .map_err(|error| error.fate("the message is cancelled; what is left of it lies in bad/"))?;
         }
-        return Ok(Some(from));
+        return Ok(Some(Cancelled { from, entry: (rest == Rest::Keep).then_some(entry) }));
     }
 }

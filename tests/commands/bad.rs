@@ -75,6 +75,22 @@ fn mended_it_is_put_back_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn one_that_was_held_when_it_was_cancelled_is_not_held_where_it_is_put_back() {
+    let bench = Bench::new();
+    bench.spool.put_packets("6", OTHER, &[members("other", 3)]);
+    let cancel = || {
+        bench.runs(&format!("hold {OTHER} --reason wait"), DONE);
+        bench.runs(&format!("cancel {OTHER} --yes"), DONE);
+    };
+    cancel();
+    bench.runs(&format!("bad retry {OTHER}"), DONE);
+    assert!(bench.spool.at("z").join(OTHER).join("held").exists());
+    cancel();
+    bench.runs(&format!("bad retry {OTHER} --to 3"), DONE);
+    assert!(!bench.spool.at("3").join(OTHER).join("held").exists());
+}
+
+#[test]
 fn what_could_not_be_sent_is_not_put_back() {
     let bench = two();
     let entry = bench.spool.path().join("bad").join(OTHER);

@@ -15,7 +15,7 @@ use crate::support::relay::{Policy, Rcpt, Relay};
 use crate::support::spool::{TestSpool, members, wait_until};
 
 /// As it is in the program.
-fn document() -> Value {
+pub fn document() -> Value {
     serde_json::from_str(include_str!("../../src/monitor/http/openapi.json")).unwrap()
 }
 
@@ -43,7 +43,7 @@ fn close(schema: &mut Value) {
 
 /// Reads what `schema`, which may name components of the document, describes.
 #[track_caller]
-fn fits(document: &Value, schema: &Value, value: &Value) {
+pub fn fits(document: &Value, schema: &Value, value: &Value) {
     let mut schemas = document["components"]["schemas"].clone();
     schemas.as_object_mut().unwrap().values_mut().for_each(close);
     let all = json!({"allOf": [schema], "components": {"schemas": schemas}});
@@ -72,7 +72,7 @@ impl Seen<'_> {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Value {
-        let at = path.replace("{id}", named).replace("{name}", named);
+        let at = ["{id}", "{name}", "{entry}"].iter().fold(path.to_owned(), |at, what| at.replace(what, named));
         let (status, head, text) = self.served.ask(method, &at, headers, body);
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         assert_eq!(status, expected, "{method} {at}: {text}");
@@ -126,6 +126,7 @@ fn every_answer_is_as_the_document_says() {
     seen.ask("GET", "/metrics", "", 200, &[("Accept", "application/openmetrics-text;version=1.0.0")], "");
     seen.get("/api/v1/openapi.json", "", 200);
     seen.get("/api/v1/queue", "", 200);
+    seen.get("/api/v1/preemptions", "", 200);
     assert_eq!(seen.get("/api/v1/messages", "", 200)["total"], 2);
     for wrong in [
         "limit=0",
@@ -158,6 +159,17 @@ fn every_answer_is_as_the_document_says() {
         if order == "hold" {
             seen.post(&path, BIG, 200, reason());
         }
+    }
+    let retry = "/api/v1/bad/{entry}/retry";
+    for body in [json!({}), json!({"priority": "4"})] {
+        seen.post(retry, "no@such.message.1.1", 404, body.clone());
+        every_refusal(&mut seen, retry, &body);
+        let status = served.spool.path().join("bad").join(BIG).join("recipients.mail.0001.status");
+        std::fs::write(&status, "nobody@example.org\n").unwrap();
+        seen.post(retry, BIG, 409, body.clone());
+        std::fs::remove_file(&status).unwrap();
+        seen.post(retry, BIG, 200, body);
+        assert_eq!(seen.post(&format!("{message}/cancel"), BIG, 200, reason())["entry"], BIG);
     }
     for reason in ["", " \u{1}\n", &"x".repeat(4001)] {
         seen.post(&format!("{message}/hold"), HELD, 400, json!({"reason": reason}));
@@ -211,6 +223,7 @@ fn every_answer_is_as_the_document_says() {
     {
         seen.post(&format!("{message}/{order}"), HELD, 500, body);
     }
+    seen.post(retry, BIG, 500, json!({}));
     seen.post("/api/v1/pause", "", 500, reason());
     seen.post("/api/v1/resume", "", 500, json!({}));
 
@@ -271,8 +284,9 @@ fn examples_and_names_in_the_document_are_right() {
         let name = operation["operationId"].as_str().unwrap().to_owned();
         assert!(names.insert(name, (path, method)).is_none(), "two are called so: {operation}");
     }
-    let links = document["paths"]["/api/v1/messages"]["get"]["responses"]["200"]["links"].as_object().unwrap();
-    for link in links.values() {
+    let linked = [("/api/v1/messages", "get"), ("/api/v1/messages/{id}/cancel", "post")];
+    let links = linked.map(|(path, method)| document["paths"][path][method]["responses"]["200"]["links"].clone());
+    for link in links.iter().flat_map(|links| links.as_object().unwrap().values()) {
         assert!(names.contains_key(link["operationId"].as_str().unwrap()), "{link}");
     }
     let example = &document["components"]["schemas"]["MessageId"]["examples"][0];
@@ -390,6 +404,13 @@ fn what_the_stream_tells_is_as_the_document_says() {
             let data: Value = serde_json::from_str(data).unwrap();
             fits(&document, schema, &data);
             assert!(data["event"].is_null() || data["event"] == kind.as_str(), "{kind}: {data}");
+            if kind == "progress" {
+                assert!(data["rate"].as_f64().unwrap().is_sign_positive(), "{data}");
+                // As the queue has it: also when nobody is at work any more.
+                if data["messages"] != json!([]) || data["rate"] == 0.0 {
+                    continue;
+                }
+            }
             kinds.insert(kind.clone());
         }
     }

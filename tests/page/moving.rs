@@ -142,7 +142,37 @@ fn a_message_is_requeued_held_released_and_cancelled_by_the_keyboard_alone() {
     let bad = house.spool.bad();
     assert!(bad.len() == 1 && bad[0].starts_with(SECOND), "{bad:?}");
     assert!(house.spool.reason(&bad[0]).contains("not wanted"));
+    browser.wait_for_text("#say[aria-live=polite]", "is cancelled; what is left of it is in bad/. u undoes it");
+    browser.keys(['u']);
+    house.wait_until_at("5", &second);
+    shows(&browser, SECOND, "5");
+    browser.wait_for_text(".toast:first-child", "second@moving.example.org is back at 5");
+    assert_eq!((browser.count("#rows .row"), house.spool.bad()), (2, vec![]));
     assert_eq!(browser.console(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_cancel_is_undone_by_the_mouse_unless_something_is_in_the_way_which_is_told() {
+    let (house, browser, [first, second]) = house();
+    let cancel = || {
+        browser.click(&row(SECOND));
+        browser.keys(['c']);
+        browser.wait_for("the question why", |browser| browser.count("dialog #reason") == 1);
+        browser.keys("not wanted".chars().chain([ENTER]));
+    };
+    cancel();
+    house.unlock(&browser);
+    browser.wait_for_text(".toast:first-child", "is cancelled");
+    browser.click(".toast:first-child button");
+    house.wait_until_at("5", &second);
+    shows(&browser, SECOND, "5");
+
+    cancel();
+    browser.wait_for_text(".toast:first-child", "is cancelled");
+    std::fs::write(house.spool.path().join("bad").join(&second).join("recipients.mail.0001"), "no address\n").unwrap();
+    browser.click(".toast:first-child button");
+    browser.wait_for_text(".toast.bad[role=alert]", "stays cancelled: it stays in bad/: recipients.mail.0001");
+    assert_eq!((house.spool.waiting(), browser.count(&row(SECOND))), (vec![format!("5/{first}")], 0));
 }
 
 #[test]

@@ -54,11 +54,22 @@ fn a_preemption_is_shown_while_it_lasts_and_for_how_long_it_did() {
     // Who doesn't look is told.
     browser.wait_for_text("#say[aria-live=polite]", "big@preemption.example.org, priority 6, gave way to urgent@");
     browser.wait_for_text("#workers", "urgent@preemption.example.org");
+    // Whoever opens the page now finds it there.
+    house.visit(&browser);
+    let said = browser.text("#preemptions li.open").unwrap();
+    assert!(said.contains("gave way") && said.contains("so far"), "{said}");
     second.open();
     browser.wait_for("it is over", |browser| browser.count("#preemptions li:not(.open)") == 1);
     let said = browser.text("#preemptions li").unwrap();
     assert!(!said.contains("so far") && said.contains("for "), "{said}");
     house.spool.wait_until_empty();
     browser.wait_for("nothing is queued", |browser| browser.count("#rows .row") == 0);
+    // And so does who comes later.
+    let lasted = |browser: &Browser| browser.text("#preemptions .pre-for").unwrap();
+    let before = lasted(&browser);
+    house.visit(&browser);
+    assert_eq!((browser.count("#preemptions li"), browser.count("#preemptions li.open")), (1, 0));
+    assert_eq!(lasted(&browser), before);
+    assert!(browser.text("#pre-since").unwrap().starts_with("since "));
     assert_eq!(browser.console(), Vec::<Value>::new());
 }

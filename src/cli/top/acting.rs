@@ -1,14 +1,15 @@
 //! What operators do by keys: the commands' moves, and their way back.
 
-use super::super::check::KNOWLEDGE;
 use super::super::pause::told;
 use super::super::person;
+use crate::daemon::mended::{self, Stays};
 use crate::daemon::settings::Settings;
 use crate::daemon::{clock, late};
 use crate::mail::{Epoch, MessageId, Priority};
+use crate::spool::bad::EntryName;
 use crate::spool::disk::{Disk, DiskError};
 use crate::spool::layout::{HELD, PauseName};
-use crate::spool::moves::{self, Moved, Rest};
+use crate::spool::moves::{self, Cancelled, Moved, Rest};
 use crate::spool::note::Note;
 use crate::spool::pause::{self, Pause};
 use crate::spool::{Spool, bad, running};
@@ -83,7 +84,7 @@ impl Hands {
             }
             Act::Cancel(id, why) => match moves::cancel(&spool, &id, now, &by, &why, Rest::Keep)? {
                 None => Err(gone(&id)),
-                Some(from) => {
+                Some(Cancelled { from, .. }) => {
                     let told = format!("{id}: cancelled at {from}; the rest is in bad/");
                     self.done.push(Way::Cancelled { id, from, since: now, by, why });
                     Ok(told)
@@ -160,22 +161,19 @@ fn undo(spool: &Spool, way: Way, now: Epoch, by: &str) -> Result<Told, DiskError
             }
         }
         Way::Cancelled { id, from, since, by, why } => {
-            let is_it = |entry: &bad::Entry| {
-                let note = entry.note.as_ref();
-                bad::message_name(&entry.name).is_ok_and(|name| name.id == id)
-                    && note.is_some_and(|note| note.since == since.0 && note.by == by && note.why == why)
+            let it = |entry: bad::Entry| {
+                let name: EntryName = entry.name.parse().ok()?;
+                let note = entry.note?;
+                (*name.id() == id && note.since == since.0 && note.by == by && note.why == why).then_some(name)
             };
-            let Some(entry) = bad::list(spool)?.into_iter().find(is_it) else {
-                return Ok(Err(format!("{id}: not undone, it is not in bad/ any more")));
+            let result = match bad::list(spool)?.into_iter().find_map(it) {
+                Some(entry) => mended::retry(spool, &entry, Some(from), from, now)?,
+                None => Err(Stays::Gone),
             };
-            let name = bad::message_name(&entry.name).expect("it has just been read");
-            let Some(folder) = bad::open(spool, &entry.name, &name)? else { return Ok(Err(gone(&id))) };
-            if let Some(obstacle) = bad::obstacles(spool, &folder, &KNOWLEDGE, now)?.into_iter().next() {
-                return Ok(Err(format!("{id}: stays in bad/: {obstacle}")));
-            }
-            match bad::put_back(spool, &entry.name, &folder, from)? {
-                true => Ok(format!("{id}: put back to {from}")),
-                false => Err(format!("{id}: not undone, it is not in bad/ any more")),
+            match result {
+                Ok(to) => Ok(format!("{id}: put back to {to}")),
+                Err(Stays::Gone) => Err(format!("{id}: not undone, it is not in bad/ any more")),
+                Err(Stays::Broken(obstacles)) => Err(format!("{id}: stays in bad/: {}", obstacles.join("; "))),
             }
         }
         Way::Paused(name, before) => {

@@ -172,7 +172,7 @@ impl Stories {
 
     /// Forgets it if it ended before then.
     pub fn forget(&mut self, id: &MessageId, before: Moment) {
-        if self.messages.get(id).is_some_and(|story| story.ended.is_some_and(|ended| ended < seconds(before))) {
+        if self.messages.get(id).is_some_and(|story| story.ended.is_some_and(|ended| ended < before.seconds())) {
             self.messages.remove(id);
         }
     }
@@ -214,15 +214,15 @@ impl Story {
             deferrals: Vec::new(),
             failures: Vec::new(),
             hosts: BTreeSet::new(),
-            first: seconds(at),
-            last: seconds(at),
+            first: at.seconds(),
+            last: at.seconds(),
             work: Work::default(),
         }
     }
 
     fn hear(&mut self, at: Moment, what: &Happening, writer: &Writer, heard: &HashMap<Writer, Moment>) {
         use Happening as H;
-        let now = seconds(at);
+        let now = at.seconds();
         self.last = self.last.max(now);
         match what {
             H::Arrived { priority, not_before, .. } => {
@@ -431,10 +431,6 @@ fn refusal<'r>(
     refusal.recipients = refusal.recipients.saturating_add(recipients as u64);
     refusal.last = refusal.last.max(now);
     refusal
-}
-
-fn seconds(at: Moment) -> f64 {
-    at.0 as f64 / 1e6
 }
 
 fn text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

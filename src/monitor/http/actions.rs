@@ -14,14 +14,16 @@ use serde_json::json;
 use super::App;
 use super::guard::{Named, Problem};
 use super::routes::Routes;
+use crate::daemon::mended::{self, Stays};
 use crate::daemon::{clock, late};
 use crate::deliver::RelayUrl;
 use crate::mail::message_id::check_list;
 use crate::mail::{Level, MessageId, Priority};
 use crate::spool::Spool;
+use crate::spool::bad::EntryName;
 use crate::spool::disk::{Disk, DiskError};
 use crate::spool::layout::PauseName;
-use crate::spool::moves::{self, Moved, Rest};
+use crate::spool::moves::{self, Cancelled, Moved, Rest};
 use crate::spool::pause::{self, Pause};
 
 /// In notes, where a command leaves a person's login.
@@ -37,6 +39,7 @@ pub fn add_to(routes: Routes) -> Routes {
         .act("/api/v1/messages/{id}/hold", hold)
         .act("/api/v1/messages/{id}/release", release)
         .act("/api/v1/messages/{id}/cancel", cancel)
+        .act("/api/v1/bad/{entry}/retry", retry)
         .act("/api/v1/pause", pause)
         .act("/api/v1/resume", resume)
 }
@@ -169,10 +172,27 @@ async fn cancel(State(served): State<App>, Named(id): Named<MessageId>, Order(wh
     let why = checked(why.reason)?;
     let act = move |spool: &Spool, _: &App| moves::cancel(spool, &id, clock::epoch(), BY, &why, Rest::Keep);
     match on_spool(served, act).await? {
-        Some(from) => {
-            Ok(Json(json!({"result": "cancelled", "from": from.to_string(), "rest": "bad/"})).into_response())
+        Some(Cancelled { from, entry }) => {
+            let told = json!({"result": "cancelled", "from": from.to_string(), "rest": "bad/", "entry": entry});
+            Ok(Json(told).into_response())
         }
         None => Err(Problem::no_such_message()),
+    }
+}
+
+async fn retry(State(served): State<App>, Named(entry): Named<String>, Order(to): Order<Back>) -> Answer {
+    let gone = || Problem::new(StatusCode::NOT_FOUND, "there is no such message in bad/");
+    let entry: EntryName = entry.parse().map_err(|_| gone())?;
+    let to = to.priority.as_deref().map(priority).transpose()?;
+    let act = move |spool: &Spool, served: &App| {
+        mended::retry(spool, &entry, to, served.settings.inject.priority, clock::epoch())
+    };
+    match on_spool(served, act).await? {
+        Ok(to) => Ok(Json(json!({"result": "put-back", "to": to.to_string()})).into_response()),
+        Err(Stays::Gone) => Err(gone()),
+        Err(Stays::Broken(obstacles)) => {
+            Err(Problem::new(StatusCode::CONFLICT, format!("it stays in bad/: {}", obstacles.join("; "))))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::guard::{Named, Problem, problem};
 use super::routes::Routes;
 use super::{App, stream};
 use crate::daemon::clock;
-use crate::mail::{MessageId, Moment, Priority};
+use crate::mail::{MessageId, Priority};
 use crate::monitor::metrics;
 use crate::monitor::row::Row;
 use crate::monitor::view::View;
@@ -35,6 +35,7 @@ pub fn add_to(routes: Routes) -> Routes {
         .get("/api/v1/queue", queue)
         .get("/api/v1/messages", messages)
         .get("/api/v1/messages/{id}", message)
+        .get("/api/v1/preemptions", preemptions)
         .get("/api/v1/events", events)
         .get("/api/v1/openapi.json", || async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) })
 }
@@ -60,10 +61,6 @@ async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
-pub(super) fn seconds(at: Moment) -> f64 {
-    at.0 as f64 / 1e6
-}
-
 pub(super) fn workers(view: &View) -> Vec<Value> {
     let working = view.live.working();
     let idle = |worker| json!({"worker": worker, "message": null, "packet": null, "priority": null, "recipients": 0, "done": 0, "since": null});
@@ -73,7 +70,7 @@ pub(super) fn workers(view: &View) -> Vec<Value> {
         Some(at) => json!({
             "worker": worker, "message": at.message.to_string(),
             "packet": FileName::Packet(at.packet.clone()).to_string(), "priority": at.level.to_string(),
-            "recipients": at.recipients, "done": at.done, "since": seconds(at.since),
+            "recipients": at.recipients, "done": at.done, "since": at.since.seconds(),
         }),
     };
     (0..most).map(row).collect()
@@ -106,7 +103,7 @@ async fn queue(State(served): State<App>) -> Json<Value> {
         })
         .collect();
     Json(json!({
-        "time": seconds(clock::now()), "host": running::host(), "pid": std::process::id(),
+        "time": clock::now().seconds(), "host": running::host(), "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"), "ready": view.live.readiness().is_ready(), "counted": summary.counted,
         "levels": summary.levels, "workers": workers(view), "relays": relays, "pauses": pauses, "rate": summary.rate,
         "history": summary.history,
@@ -206,6 +203,11 @@ async fn message(State(served): State<App>, Named(id): Named<MessageId>) -> Resu
     let mut body = serde_json::to_value(row).expect("strings and numbers are always JSON");
     body["packets"] = json!(packets);
     Ok(Json(body))
+}
+
+async fn preemptions(State(served): State<App>) -> Json<Value> {
+    let told = served.view.preemptions();
+    Json(json!({"time": clock::now().seconds(), "since": told.since, "preemptions": told.preemptions}))
 }
 
 async fn events(State(served): State<App>) -> Response {

@@ -21,7 +21,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::App;
-use super::api::{seconds, workers};
+use super::api::workers;
 use super::guard::problem;
 use super::guests::Endless;
 use crate::daemon::clock;
@@ -84,7 +84,7 @@ pub fn listen(served: &App) -> Response {
         let lost = said("lost", None, &json!({"lost": lost}).to_string());
         Some([lost.as_bytes(), &chunk.text].concat().into())
     });
-    let hello = said("hello", None, &json!({"time": seconds(clock::now())}).to_string());
+    let hello = said("hello", None, &json!({"time": clock::now().seconds()}).to_string());
     let all = tokio_stream::once(Bytes::from(hello)).chain(told).map(Ok::<_, Infallible>);
     let mut response = ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(all)).into_response();
     response.extensions_mut().insert(Endless);
@@ -195,6 +195,5 @@ fn how_far(view: &View, rows: &[Row]) -> Value {
             })
         })
         .collect();
-    let rate = rows.iter().map(|row| row.rate).sum::<f64>();
-    json!({"time": seconds(clock::now()), "rate": rate, "messages": messages, "workers": workers(view)})
+    json!({"time": clock::now().seconds(), "rate": view.rate(), "messages": messages, "workers": workers(view)})
 }

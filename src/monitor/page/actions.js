@@ -137,7 +137,14 @@ export async function cancel(id) {
   const answer = await order(`${listOf(id)} is not cancelled`, () => api.act(id, "cancel", { reason }));
   if (!answer) return;
   model.gone(id);
-  tell(`${listOf(id)} is cancelled. What is left of it is in bad/, from where “sympa-dist bad retry” puts it back.`);
+  tell(`${listOf(id)} is cancelled; what is left of it is in bad/`, { undo: () => putBack(id, answer.entry) });
+}
+
+async function putBack(id, entry) {
+  const answer = await order(`${listOf(id)} stays cancelled`, () => api.putBack(entry));
+  if (!answer) return;
+  touched(id, answer.to);
+  tell(`${listOf(id)} is back at ${answer.to}`);
 }
 
 // --- pauses ---

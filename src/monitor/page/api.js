@@ -48,6 +48,7 @@ export const messages = (parameters) => ask(`/api/v1/messages?${new URLSearchPar
 // Of several by their ids; one that is not waiting any more is just not among them.
 export const some = (ids) => messages({ ids: ids.join() });
 export const one = (id) => ask(message(id));
+export const preemptions = () => ask("/api/v1/preemptions");
 
 export function act(id, what, body) {
   return order(`${message(id)}/${what}`, body);
@@ -60,6 +61,9 @@ export function order(path, body) {
     body: JSON.stringify(body),
   });
 }
+
+// What a cancel left, back to where it was.
+export const putBack = (entry) => order(`/api/v1/bad/${encodeURIComponent(entry)}/retry`, {});
 
 // `selector`: { priority }, { list } or { relay }; {} is everything.
 export const pause = (selector, reason, seconds) => order("/api/v1/pause", { ...selector, reason, ...(seconds ? { for: seconds } : {}) });

@@ -103,18 +103,16 @@ const stream = new Stream({
   },
   event: (kind, data) => {
     if (kind === "preempted") side.preempted(data);
-    else if (kind === "resumed") side.resumed(data);
+    else if (kind === "resumed" || kind === "packet-taken") side.resumed(data);
     else if (["done", "gone", "held", "requeued", "set-aside"].includes(kind)) side.ended(data.message, data.at);
     model.apply(kind, data);
   },
 });
 
 model.addEventListener("changed", plan);
-let sinceShown = false;
+model.addEventListener("preemptions", ({ detail }) => side.known(detail));
 model.addEventListener("answered", () => {
   connection.live = connection.open;
-  if (!sinceShown) side.since(model.now());
-  sinceShown = true;
   plan();
 });
 model.addEventListener("unanswered", ({ detail }) => { if (detail.status === 0) stream.broken(); });

@@ -167,7 +167,7 @@ export class Model extends EventTarget {
       if (row.state === "active" && !busy.has(row.queue_id)) this.#dirty.add(row.queue_id);
     }
     if (this.queue) {
-      // Its rate is that of what is being sent just now; the queue's counts what was done a moment ago, too.
+      this.queue.rate = data.rate;
       if (data.workers) this.queue.workers = data.workers;
     }
     this.asOf = Date.now();
@@ -231,7 +231,11 @@ export class Model extends EventTarget {
     const began = performance.now();
     this.#askAll = false;
     this.#dirty.clear();
-    const answer = await api.messages({ limit: LIMIT, sort: "priority", ...this.#parameters });
+    const [answer, preemptions] = await Promise.all([
+      api.messages({ limit: LIMIT, sort: "priority", ...this.#parameters }),
+      api.preemptions(),
+    ]);
+    this.dispatchEvent(new CustomEvent("preemptions", { detail: preemptions }));
     const rows = answer.messages.map((row) => this.#current(row, began)).filter((row) => row !== null);
     this.messages = new Map(rows.map((row) => [row.queue_id, row]));
     this.total = answer.total - answer.messages.length + rows.length;

@@ -1,49 +1,58 @@
 // Beside the messages: preemptions as they happen, workers, relays; and above everything what is paused.
 
 import { byId, el, text, attribute, shown, say } from "./dom.js";
-import { count, dateTime, duration, hourMinute, percent, precise, share, time } from "./format.js";
+import { count, dateTime, duration, hourMinute, nearTime, percent, precise, share, time } from "./format.js";
 
 export const listOf = (id) => id.replace(/\.\d+\.\d+$/, "");
 
 // --- preemptions ---
 
 const KEPT = 100;
+// Seconds after which an answer knows of what an event has told.
+const LATE = 10;
 // Newest first. One entry for one message that gave way to one other, however many workers did.
 const entries = [];
+// All from then on are here.
+let from = null;
 
 const badge = (priority) => el("span", { class: "pri small", "data-p": priority }, priority);
 
-export function since(at) {
-  text(byId("pre-since"), `since ${hourMinute(at)}`);
+function add(event) {
+  const entry = { at: event.at, message: event.message, by: event.by, open: new Set(), packets: 0, waited: 0, longest: 0, lost: false };
+  entry.time = el("time", { datetime: new Date(event.at * 1000).toISOString() });
+  entry.duration = el("span", { class: "pre-for" });
+  entry.waitedNote = el("span", { class: "muted" });
+  entry.node = el("li", {}, entry.time,
+    el("p", { title: event.message }, badge(event.priority), el("span", { class: "visually-hidden" }, "priority, "), el("b", {}, listOf(event.message)), " gave way"),
+    el("p", { title: event.by }, "to ", badge(event.by_priority), el("b", {}, listOf(event.by))),
+    el("p", { class: "pre-note" }, entry.duration, entry.waitedNote));
+  const place = entries.findIndex((e) => e.at <= event.at);
+  if (place < 0) byId("preemptions").append(entry.node);
+  else entries[place].node.before(entry.node);
+  entries.splice(place < 0 ? entries.length : place, 0, entry);
+  while (entries.length > KEPT) {
+    entries.pop().node.remove();
+    from = entries.at(-1).at;
+  }
+  return entry;
 }
 
 export function preempted(event) {
   let entry = entries.find((e) => e.message === event.message && e.by === event.by && e.open.size > 0);
   if (!entry) {
-    entry = { at: event.at, message: event.message, by: event.by, open: new Set(), packets: 0, waited: 0, longest: 0 };
-    entry.duration = el("span", { class: "pre-for" });
-    entry.waitedNote = el("span", { class: "muted" });
-    entry.node = el("li", {},
-      el("time", { datetime: new Date(event.at * 1000).toISOString() }, time(event.at)),
-      el("p", { title: event.message }, badge(event.priority), el("span", { class: "visually-hidden" }, "priority, "), el("b", {}, listOf(event.message)), " gave way"),
-      el("p", { title: event.by }, "to ", badge(event.by_priority), el("b", {}, listOf(event.by))),
-      el("p", { class: "pre-note" }, entry.duration, entry.waitedNote));
-    entries.unshift(entry);
-    byId("preemptions").prepend(entry.node);
-    while (entries.length > KEPT) entries.pop().node.remove();
+    entry = add(event);
     say(`${listOf(event.message)}, priority ${event.priority}, gave way to ${listOf(event.by)}, priority ${event.by_priority}`, "other");
   }
+  if (!entry.open.has(event.packet)) entry.packets++;
   entry.open.add(event.packet);
-  entry.packets++;
   entry.waited = Math.max(entry.waited, event.waited ?? 0);
-  shown(byId("pre-empty"), false);
 }
 
 export function resumed(event) {
   const entry = entries.find((e) => e.message === event.message && e.open.has(event.packet));
   if (!entry) return;
   entry.open.delete(event.packet);
-  entry.longest = Math.max(entry.longest, event.after ?? 0);
+  entry.longest = Math.max(entry.longest, event.after ?? event.at - entry.at);
 }
 
 // A message that has gone or was moved gives way to nobody any more.
@@ -55,11 +64,46 @@ export function ended(id, at) {
   }
 }
 
-export function showPreemptions(now) {
+// What the scheduler remembers: from before the page was opened, or while it had no connection. Events may have told of
+// some of it already, and of what came since.
+export function known({ time: now, since, preemptions }) {
+  from ??= since;
+  const there = new Set();
+  for (const row of preemptions.toReversed()) {
+    const end = row.lasted === null ? now : row.at + row.lasted;
+    const same = (e) => e.message === row.message && e.by === row.by && !there.has(e) && row.at <= e.at && e.at <= end;
+    let entry = entries.findLast(same);
+    // New here, or of which only a later part was told.
+    if (entry?.at !== row.at) {
+      entry ??= add(row);
+      entry.at = row.at;
+      row.waiting.forEach((packet) => entry.open.add(packet));
+    }
+    there.add(entry);
+    entry.packets = Math.max(entry.packets, row.packets);
+    entry.waited = Math.max(entry.waited, row.waited);
+    if (row.lasted !== null) {
+      entry.open.clear();
+      entry.longest = row.lasted;
+    }
+  }
+  // Another process, or too long ago: nobody will tell how it ended.
   for (const entry of entries) {
+    if (there.has(entry) || entry.open.size === 0 || entry.at > now - LATE) continue;
+    entry.open.clear();
+    entry.lost = true;
+  }
+}
+
+export function showPreemptions(now) {
+  if (from !== null) text(byId("pre-since"), `since ${nearTime(from, now)}`);
+  shown(byId("pre-empty"), entries.length === 0);
+  for (const entry of entries) {
+    text(entry.time, now - entry.at < 12 * 3600 ? time(entry.at) : nearTime(entry.at, now));
     const waits = entry.open.size > 0;
     const much = entry.packets > 1 ? ` (${count(entry.packets)} packets)` : "";
-    text(entry.duration, waits ? `for ${duration(now - entry.at)} so far${much}` : `for ${precise(entry.longest)}${much}`);
+    const lasted = waits ? `for ${duration(now - entry.at)} so far` : entry.lost ? "its end was not seen" : `for ${precise(entry.longest)}`;
+    text(entry.duration, lasted + much);
     text(entry.waitedNote, ` · it had waited ${precise(entry.waited)}`);
     entry.node.classList.toggle("open", waits);
   }
