@@ -25,6 +25,9 @@ _sympa__dist() {
             sympa__dist,check)
                 cmd="sympa__dist__subcmd__check"
                 ;;
+            sympa__dist,cluster)
+                cmd="sympa__dist__subcmd__cluster"
+                ;;
             sympa__dist,completions)
                 cmd="sympa__dist__subcmd__completions"
                 ;;
@@ -97,6 +100,30 @@ _sympa__dist() {
             sympa__dist__subcmd__bad__subcmd__help,show)
                 cmd="sympa__dist__subcmd__bad__subcmd__help__subcmd__show"
                 ;;
+            sympa__dist__subcmd__cluster,help)
+                cmd="sympa__dist__subcmd__cluster__subcmd__help"
+                ;;
+            sympa__dist__subcmd__cluster,init)
+                cmd="sympa__dist__subcmd__cluster__subcmd__init"
+                ;;
+            sympa__dist__subcmd__cluster,leave)
+                cmd="sympa__dist__subcmd__cluster__subcmd__leave"
+                ;;
+            sympa__dist__subcmd__cluster,status)
+                cmd="sympa__dist__subcmd__cluster__subcmd__status"
+                ;;
+            sympa__dist__subcmd__cluster__subcmd__help,help)
+                cmd="sympa__dist__subcmd__cluster__subcmd__help__subcmd__help"
+                ;;
+            sympa__dist__subcmd__cluster__subcmd__help,init)
+                cmd="sympa__dist__subcmd__cluster__subcmd__help__subcmd__init"
+                ;;
+            sympa__dist__subcmd__cluster__subcmd__help,leave)
+                cmd="sympa__dist__subcmd__cluster__subcmd__help__subcmd__leave"
+                ;;
+            sympa__dist__subcmd__cluster__subcmd__help,status)
+                cmd="sympa__dist__subcmd__cluster__subcmd__help__subcmd__status"
+                ;;
             sympa__dist__subcmd__config,check)
                 cmd="sympa__dist__subcmd__config__subcmd__check"
                 ;;
@@ -129,6 +156,9 @@ _sympa__dist() {
                 ;;
             sympa__dist__subcmd__help,check)
                 cmd="sympa__dist__subcmd__help__subcmd__check"
+                ;;
+            sympa__dist__subcmd__help,cluster)
+                cmd="sympa__dist__subcmd__help__subcmd__cluster"
                 ;;
             sympa__dist__subcmd__help,completions)
                 cmd="sympa__dist__subcmd__help__subcmd__completions"
@@ -187,6 +217,15 @@ _sympa__dist() {
             sympa__dist__subcmd__help__subcmd__bad,show)
                 cmd="sympa__dist__subcmd__help__subcmd__bad__subcmd__show"
                 ;;
+            sympa__dist__subcmd__help__subcmd__cluster,init)
+                cmd="sympa__dist__subcmd__help__subcmd__cluster__subcmd__init"
+                ;;
+            sympa__dist__subcmd__help__subcmd__cluster,leave)
+                cmd="sympa__dist__subcmd__help__subcmd__cluster__subcmd__leave"
+                ;;
+            sympa__dist__subcmd__help__subcmd__cluster,status)
+                cmd="sympa__dist__subcmd__help__subcmd__cluster__subcmd__status"
+                ;;
             sympa__dist__subcmd__help__subcmd__config,check)
                 cmd="sympa__dist__subcmd__help__subcmd__config__subcmd__check"
                 ;;
@@ -203,7 +242,7 @@ _sympa__dist() {
 
     case "${cmd}" in
         sympa__dist)
-            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue top show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="-h -V --config --spool --log-level --log-format --help --version run inject queue top show report check requeue reschedule hold release cancel pause resume bad cluster demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -498,6 +537,196 @@ _sympa__dist() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sympa__dist__subcmd__cluster)
+            opts="-h --config --spool --log-level --log-format --help init status leave help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__help)
+            opts="init status leave help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__help__subcmd__leave)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__init)
+            opts="-h --join --config --spool --log-level --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__leave)
+            opts="-h --drop-tables --force --config --spool --log-level --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__cluster__subcmd__status)
+            opts="-h --json --config --spool --log-level --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sympa__dist__subcmd__completions)
             opts="-h --config --spool --log-level --log-format --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -761,7 +990,7 @@ _sympa__dist() {
             return 0
             ;;
         sympa__dist__subcmd__help)
-            opts="run inject queue top show report check requeue reschedule hold release cancel pause resume bad demo config completions help"
+            opts="run inject queue top show report check requeue reschedule hold release cancel pause resume bad cluster demo config completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -847,6 +1076,62 @@ _sympa__dist() {
         sympa__dist__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__help__subcmd__cluster)
+            opts="init status leave"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__help__subcmd__cluster__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__help__subcmd__cluster__subcmd__leave)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sympa__dist__subcmd__help__subcmd__cluster__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
