@@ -17,7 +17,7 @@ use crate::claim;
 use crate::deliver::{self, Interrupt};
 use crate::mail::{MessageId, Priority};
 use crate::spool::adopt::{self, Adoption};
-use crate::spool::disk::{Disk, DiskError, Kind};
+use crate::spool::disk::{Disk, DiskError, Kind, Look};
 use crate::spool::layout::{self, Entry, FileName, MessageName};
 use crate::spool::progress::Sync;
 use crate::spool::running;
@@ -162,6 +162,7 @@ fn run_on_a_spool(
         workers: Vec::new(),
         alive: (Some(alive), all_ended),
         told: HashSet::new(),
+        ahead: HashSet::new(),
         scan_again: [false; Priority::COUNT],
         has_gone: false,
         hands: clock::Hands::watch(),
@@ -196,6 +197,8 @@ struct Scheduler {
     alive: (Option<Sender<Never>>, Receiver<Never>),
     /// Strange names that the log has named already.
     told: HashSet<(Priority, std::ffi::OsString)>,
+    /// Messages that were seen to be held before the kernel told of it. Forgotten with the next scan.
+    ahead: HashSet<MessageName>,
     /// Directories in which a flat drop is still being written.
     scan_again: [bool; Priority::COUNT],
     /// The spool is not at its path any more.
@@ -306,6 +309,7 @@ impl Scheduler {
                         return Ended::Replaced(self.stop(control), settings);
                     }
                     self.look_at_the_clock();
+                    self.ahead.clear();
                     self.tidy();
                     self.shared.look_for_pauses();
                     for priority in Priority::all() {
@@ -406,7 +410,9 @@ impl Scheduler {
             match self.look_at(*priority, name) {
                 Ok(Looked::Message(name)) => {
                     let known = self.found(*priority, name.clone());
-                    if known != Found::Known {
+                    // Of what is held nothing is known here: that it went there was told when it left.
+                    let is_told = self.ahead.remove(&name) && *priority == Priority::Held;
+                    if known != Found::Known && !is_told {
                         come.insert(name.id.clone(), (*priority, name, known));
                     }
                 }
@@ -418,6 +424,17 @@ impl Scheduler {
         }
         for (from, name) in absent {
             let forgotten = from.level().is_some_and(|level| self.shared.board.missing(&name, level));
+            // The kernel tells of a rename's two sides one after the other, and the second may not have come yet.
+            if (forgotten || from == Priority::Held)
+                && !come.contains_key(&name.id)
+                && let Some(to) = self.whereabouts(&name)
+            {
+                let known = self.found(to, name.clone());
+                if to == Priority::Held {
+                    self.ahead.insert(name.clone());
+                }
+                come.insert(name.id.clone(), (to, name.clone(), known));
+            }
             self.tell_absence(from, name, forgotten, &mut come);
         }
         for (priority, name, known) in come.into_values() {
@@ -458,6 +475,13 @@ impl Scheduler {
             info!(message_id = %id, priority = %level, "message has arrived");
         }
         found
+    }
+
+    /// At which priority a folder of that name is now.
+    fn whereabouts(&self, name: &MessageName) -> Option<Priority> {
+        let text = name.to_string();
+        let is_there = |look: Option<Look>| look.is_some_and(|look| look.kind == Kind::Directory);
+        Priority::all().find(|priority| self.shared.spool.at(*priority).look(&text).is_ok_and(is_there))
     }
 
     /// Tells that a message is not at `from` any more: where it went, if that was seen in the same look around.
