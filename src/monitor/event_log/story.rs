@@ -12,6 +12,9 @@ use crate::daemon::events::{Event, Happening, Why};
 use crate::mail::{MessageId, Moment, Priority};
 use crate::spool::layout::{self, FileName};
 
+/// Seconds from an id's time, which is whole, to the message's rename, where a scheduler sees it at once.
+const AT_ONCE: f64 = 5.0;
+
 /// Preemptions, and replies, that are kept apart; more are counted alone.
 const APART: usize = 200;
 
@@ -384,7 +387,7 @@ impl Story {
         self.busy = self.work.busy.iter().map(|(from, to)| to - from).sum::<u64>() as f64 / 1e6;
         self.rate = (self.busy > 0.0 && processed > 0).then(|| processed as f64 / self.busy);
         // An id has whole seconds.
-        if let Some(found) = self.found.filter(|found| (0.0..1.0).contains(&(found - self.came))) {
+        if let Some(found) = self.found.filter(|found| (0.0..AT_ONCE).contains(&(found - self.came))) {
             self.came = found;
         }
         let from = self.came.max(self.not_before.unwrap_or(0.0));
