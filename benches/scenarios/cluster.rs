@@ -15,6 +15,7 @@ use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::folder::Folder;
 use sympa_dist::spool::mark::Mark;
 
+use super::promptness::{send_urgent, waits};
 use crate::packages;
 use crate::record::{Record, percentile};
 use crate::sinks::{Far, Kind};
@@ -211,34 +212,11 @@ fn promptness(record: &mut Record, means: &[Means], quick: bool) {
         while sink.transactions() < 20 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut arrivals = Vec::new();
-        for n in 0..urgent {
-            let id = format!("urgent{n}@lists.example.org.1700000000.{n}");
-            let draft = filled.spool().join("incoming").join(&id);
-            std::fs::create_dir(&draft).expect("a draft");
-            std::fs::write(draft.join("recipients.mail.0001"), format!("one@u{n}.example.org\n")).expect("a packet");
-            std::fs::write(draft.join("message"), format!("Subject: {id}\n\nnow\n")).expect("a message");
-            let now = Instant::now();
-            std::fs::rename(&draft, filled.spool().join("distribute/0").join(&id)).expect("the rename");
-            arrivals.push((id, now));
-            // Not in step with anything.
-            std::thread::sleep(Duration::from_micros(23_000 + (n * 7_919) % 11_000));
-        }
-        assert!(filled.message.exists(), "the big one was over before the urgent ones");
-        while filled.spool().join("distribute/0").read_dir().expect("0").count() > 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let arrivals = send_urgent(&filled, urgent, Duration::from_millis(23));
+        assert_eq!(arrivals.len() as u64, urgent, "the big one was over before the urgent ones");
         other.term();
         sends.term();
-        let deliveries = sink.stop();
-        let waits: Vec<f64> = arrivals
-            .iter()
-            .map(|(id, arrival)| {
-                let delivery = deliveries.iter().find(|delivery| delivery.subject.as_deref() == Some(id));
-                let data = delivery.unwrap_or_else(|| panic!("{id} never came")).data_at;
-                data.saturating_duration_since(*arrival).as_secs_f64() * 1000.0
-            })
-            .collect();
+        let waits = waits(&arrivals, &sink.stop());
         for (name, percent) in [("p50", 50.0), ("p99", 99.0), ("max", 100.0)] {
             let what = format!("5 ms a transaction, 4 workers: urgent message, heard of {how}, waits, {name}");
             record.add("cluster", what, "ms", vec![percentile(&waits, percent)]);

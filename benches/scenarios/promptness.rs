@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use sympa_dist::deliver::sink::{Sink, SinkOptions};
+use sympa_dist::deliver::sink::{Delivery, Sink, SinkOptions};
 use sympa_dist::spool::disk::Disk;
 use sympa_dist::spool::{Spool, moves};
 
 use crate::record::{Record, percentile};
-use crate::subject::{DEFAULT, Setting, fill, launch};
+use crate::subject::{DEFAULT, Filled, Setting, fill, launch};
 
 /// T4: how long an urgent message waits while four workers drain a big one.
 pub fn latency(record: &mut Record, quick: bool) {
@@ -20,34 +20,9 @@ pub fn latency(record: &mut Record, quick: bool) {
         while sink.transactions() < 20 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut arrivals = Vec::new();
-        for n in 0..urgent {
-            if !filled.message.exists() {
-                break;
-            }
-            let id = format!("urgent{n}@lists.example.org.1700000000.{n}");
-            let draft = filled.spool().join("incoming").join(&id);
-            std::fs::create_dir(&draft).expect("a draft");
-            std::fs::write(draft.join("recipients.mail.0001"), format!("one@u{n}.example.org\n")).expect("a packet");
-            std::fs::write(draft.join("message"), format!("Subject: {id}\n\nnow\n")).expect("a message");
-            std::fs::rename(&draft, filled.spool().join("distribute/0").join(&id)).expect("the rename");
-            arrivals.push((id, Instant::now()));
-            // Not in step with anything.
-            std::thread::sleep(Duration::from_micros(3_000 + (n * 7_919) % 11_000));
-        }
-        while filled.message.parent().expect("distribute/9").with_file_name("0").read_dir().expect("0").count() > 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let arrivals = send_urgent(&filled, urgent, Duration::from_millis(3));
         run.term();
-        let deliveries = sink.stop();
-        let waits: Vec<f64> = arrivals
-            .iter()
-            .map(|(id, arrival)| {
-                let delivery = deliveries.iter().find(|delivery| delivery.subject.as_deref() == Some(id));
-                let data = delivery.unwrap_or_else(|| panic!("{id} never came")).data_at;
-                data.saturating_duration_since(*arrival).as_secs_f64() * 1000.0
-            })
-            .collect();
+        let waits = waits(&arrivals, &sink.stop());
         let what = |p: &str| {
             format!("{} ms a transaction, 4 workers: urgent message waits, {p} of {}", delay.as_millis(), waits.len())
         };
@@ -55,6 +30,41 @@ pub fn latency(record: &mut Record, quick: bool) {
             record.add("latency", what(name), "ms", vec![percentile(&waits, percent)]);
         }
     }
+}
+
+/// Queues so many urgent messages, with a pause between, as long as the big one is there, and waits until all have been sent.
+/// When each came.
+pub fn send_urgent(filled: &Filled, urgent: u64, pause: Duration) -> Vec<(String, Instant)> {
+    let mut arrivals = Vec::new();
+    for n in 0..urgent {
+        if !filled.message.exists() {
+            break;
+        }
+        let id = format!("urgent{n}@lists.example.org.1700000000.{n}");
+        let draft = filled.spool().join("incoming").join(&id);
+        std::fs::create_dir(&draft).expect("a draft");
+        std::fs::write(draft.join("recipients.mail.0001"), format!("one@u{n}.example.org\n")).expect("a packet");
+        std::fs::write(draft.join("message"), format!("Subject: {id}\n\nnow\n")).expect("a message");
+        let now = Instant::now();
+        std::fs::rename(&draft, filled.spool().join("distribute/0").join(&id)).expect("the rename");
+        arrivals.push((id, now));
+        // Not in step with anything.
+        std::thread::sleep(pause + Duration::from_micros((n * 7_919) % 11_000));
+    }
+    while filled.spool().join("distribute/0").read_dir().expect("0").count() > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    arrivals
+}
+
+/// Milliseconds from each one's arrival to its DATA.
+pub fn waits(arrivals: &[(String, Instant)], deliveries: &[Delivery]) -> Vec<f64> {
+    let wait = |(id, arrival): &(String, Instant)| {
+        let delivery = deliveries.iter().find(|delivery| delivery.subject.as_deref() == Some(id));
+        let data = delivery.unwrap_or_else(|| panic!("{id} never came")).data_at;
+        data.saturating_duration_since(*arrival).as_secs_f64() * 1000.0
+    };
+    arrivals.iter().map(wait).collect()
 }
 
 /// T6: from TERM to the end, in the middle of a big message.
