@@ -15,7 +15,7 @@ use super::clock;
 use super::events::Events;
 use super::settings::Settings;
 pub use super::shared::Current;
-use super::shared::Shared;
+use super::shared::{MAX_WORKERS, Shared};
 use super::supervisor::{Sign, Supervisor};
 use super::tally::Tally;
 
@@ -135,12 +135,11 @@ impl Live {
         shared.in_flight.iter().enumerate().filter_map(working).collect()
     }
 
-    /// Threads that could work.
-    pub fn workers(&self) -> usize {
-        self.scheduler().map_or(0, |shared| {
-            let current = shared.current();
-            current.settings.run.workers.get() + current.settings.run.express_workers
-        })
+    /// The numbers of the threads that could work: those of express workers begin at [`MAX_WORKERS`].
+    pub fn workers(&self) -> Vec<usize> {
+        let Some(shared) = self.scheduler() else { return Vec::new() };
+        let run = shared.current().settings.run.clone();
+        (0..run.workers.get()).chain(MAX_WORKERS..MAX_WORKERS + run.express_workers).collect()
     }
 
     pub fn relays(&self) -> Vec<RelayState> {

@@ -55,3 +55,4 @@ mod watch;
 mod worker;
 
 pub use scheduler::{Control, RunError, Summary, run, run_on};
+pub use shared::MAX_WORKERS;

@@ -217,7 +217,7 @@ impl Scrape {
             let up = f64::from(u8::from(relay.relay.state == "closed"));
             gauge(family.encode_family(&[("relay", relay.relay.relay.as_str())])?, up)?;
         }
-        let workers = self.view.live.workers() as f64;
+        let workers = self.view.live.workers().len() as f64;
         gauge(encoder.encode_descriptor("sympa_dist_workers", "Threads that send", None, MetricType::Gauge)?, workers)?;
         let help = "Whether mail could be sent now";
         let ready = f64::from(u8::from(self.view.live.readiness().is_ready()));

@@ -166,3 +166,13 @@ fn what_happens_is_told_while_it_happens() {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
 }
+
+#[test]
+fn express_workers_are_shown_by_their_numbers_and_nobody_else_is() {
+    let express = [("SYMPA_DIST_RUN_EXPRESS_WORKERS", "2")];
+    let served = Served::start(TestSpool::new(), "smtp://127.0.0.1:1", &express);
+    served.wait_until_counted(0);
+    let workers = served.get("/api/v1/queue")["workers"].clone();
+    let numbers: Vec<u64> = workers.as_array().unwrap().iter().map(|row| row["worker"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 1024, 1025]);
+}

@@ -22,6 +22,7 @@ use super::format::{count, fit, percent, rate, span, time_left};
 use super::screen::{Panel, Screen};
 use super::terminal::Look;
 use super::tone::Tone;
+use crate::daemon::MAX_WORKERS;
 use crate::mail::{Epoch, Priority};
 use crate::monitor::stuck::{Asked, Circumstances};
 use crate::monitor::survey::{self, LevelSum, Picture};
@@ -349,8 +350,8 @@ fn draw_panel(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'stat
                     let figures = format!("{} {}/{}", percent(work.done, work.recipients), work.done, work.recipients);
                     let since = span(picture.at.epoch().0.saturating_sub(work.since));
                     let id = fit(&work.message, 36, look.unicode);
-                    let text =
-                        format!("{of}{:>4} {} {id} {} {figures} {since}", work.worker, work.priority, work.packet);
+                    let number = worker_name(work.worker);
+                    let text = format!("{of}{number:>4} {} {id} {} {figures} {since}", work.priority, work.packet);
                     (text, Tone::Active)
                 })
             });
@@ -386,4 +387,12 @@ fn draw_panel(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'stat
     let mut lines = vec![Line::from(title)];
     lines.extend(rows.into_iter().take(room).map(|(text, tone)| look.line(text, tone)));
     Paragraph::new(lines)
+}
+
+/// A worker's number; express workers are `x0` and so on.
+fn worker_name(number: usize) -> String {
+    match number.checked_sub(MAX_WORKERS) {
+        None => number.to_string(),
+        Some(express) => format!("x{express}"),
+    }
 }

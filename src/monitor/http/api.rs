@@ -64,7 +64,11 @@ async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
 pub(super) fn workers(view: &View) -> Vec<Value> {
     let working = view.live.working();
     let idle = |worker| json!({"worker": worker, "message": null, "packet": null, "priority": null, "recipients": 0, "done": 0, "since": null});
-    let most = view.live.workers().max(working.iter().map(|at| at.worker + 1).max().unwrap_or(0));
+    let mut numbers = view.live.workers();
+    // One that a reload has left without a place ends with its packet.
+    numbers.extend(working.iter().map(|at| at.worker));
+    numbers.sort_unstable();
+    numbers.dedup();
     let row = |worker| match working.iter().find(|at| at.worker == worker) {
         None => idle(worker),
         Some(at) => json!({
@@ -73,7 +77,7 @@ pub(super) fn workers(view: &View) -> Vec<Value> {
             "recipients": at.recipients, "done": at.done, "since": at.since.seconds(),
         }),
     };
-    (0..most).map(row).collect()
+    numbers.into_iter().map(row).collect()
 }
 
 async fn queue(State(served): State<App>) -> Json<Value> {

@@ -63,4 +63,8 @@ const nearDay = new Intl.DateTimeFormat(undefined, { month: "short", day: "numer
 export const nearTime = (at, now) => (Math.abs(at - now) < 12 * 3600 ? hourMinute(at) : nearDay.format(at * 1000));
 export const dateTime = (at) => (known(at) ? day.format(at * 1000) : NONE);
 
+// Express workers have the numbers from there on.
+const FIRST_EXPRESS = 1024;
+export const workerName = (number) => (number < FIRST_EXPRESS ? `${number}` : `x${number - FIRST_EXPRESS}`);
+
 export const priorityName = (priority) => (priority === "z" ? "z (held)" : `${priority}`);

@@ -1,7 +1,7 @@
 // Beside the messages: preemptions as they happen, workers, relays; and above everything what is paused.
 
 import { byId, el, text, attribute, shown, say } from "./dom.js";
-import { count, dateTime, duration, hourMinute, nearTime, percent, precise, share, time } from "./format.js";
+import { count, dateTime, duration, hourMinute, nearTime, percent, precise, share, time, workerName } from "./format.js";
 
 export const listOf = (id) => id.replace(/\.\d+\.\d+$/, "");
 
@@ -123,7 +123,7 @@ export function showWorkers(list, now, open) {
       row = { name: el("button", { type: "button", class: "link" }), fill: el("span", { class: "seg active" }), note: el("span", { class: "muted" }), badge: badge("z") };
       row.name.addEventListener("click", () => row.message && open(row.message));
       row.bar = el("div", { class: "bar thin", "aria-hidden": "true" }, row.fill);
-      row.node = el("li", { class: "worker" }, el("span", { class: "worker-n", title: "worker" }, String(worker.worker)), row.badge, row.name, row.note, row.bar);
+      row.node = el("li", { class: "worker" }, el("span", { class: "worker-n", title: "worker" }, workerName(worker.worker)), row.badge, row.name, row.note, row.bar);
       workers.set(key(worker), row);
       place.append(row.node);
     }
