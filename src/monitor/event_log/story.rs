@@ -12,9 +12,6 @@ use crate::daemon::events::{Event, Happening, Why};
 use crate::mail::{MessageId, Moment, Priority};
 use crate::spool::layout::{self, FileName};
 
-/// Seconds from an id's time, which is whole, to the message's rename, where a scheduler sees it at once.
-const AT_ONCE: f64 = 5.0;
-
 /// Preemptions, and replies, that are kept apart; more are counted alone.
 const APART: usize = 200;
 
@@ -184,7 +181,12 @@ impl Stories {
     pub fn tell(self) -> Vec<Story> {
         let heard = self.heard;
         let mut stories: Vec<Story> = self.messages.into_values().map(|story| story.finish(&heard)).collect();
-        stories.sort_by(|a, b| a.came.total_cmp(&b.came).then_with(|| a.message.cmp(&b.message)));
+        // Of one second, as they were found.
+        let found = |story: &Story| (story.came.floor(), story.found.unwrap_or(story.came));
+        stories.sort_by(|a, b| {
+            let ((a_came, a_found), (b_came, b_found)) = (found(a), found(b));
+            a_came.total_cmp(&b_came).then(a_found.total_cmp(&b_found)).then_with(|| a.message.cmp(&b.message))
+        });
         stories
     }
 }
@@ -387,7 +389,7 @@ impl Story {
         self.busy = self.work.busy.iter().map(|(from, to)| to - from).sum::<u64>() as f64 / 1e6;
         self.rate = (self.busy > 0.0 && processed > 0).then(|| processed as f64 / self.busy);
         // An id has whole seconds.
-        if let Some(found) = self.found.filter(|found| (0.0..AT_ONCE).contains(&(found - self.came))) {
+        if let Some(found) = self.found.filter(|found| (0.0..1.0).contains(&(found - self.came))) {
             self.came = found;
         }
         let from = self.came.max(self.not_before.unwrap_or(0.0));
