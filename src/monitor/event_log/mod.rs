@@ -75,13 +75,15 @@ impl EventLog {
     pub fn start(live: &Arc<Live>, settings: &EventSettings) -> io::Result<EventLog> {
         let (wake, woken) = bounded(1);
         let orders = Arc::new(Orders { next: Mutex::default(), is_ending: false.into(), wake });
-        let (alive, ended) = bounded(0);
+        let (alive, ended) = bounded::<Never>(0);
         let subscription = settings.path.is_some().then(|| live.events.subscribe(ROOM));
         let log = subscription.and_then(|subscription| Log::open(subscription, settings));
         let mut thread = Thread { orders: orders.clone(), woken, log };
         let work = move || {
-            let _alive: Sender<Never> = alive;
             thread.run();
+            // Nobody listens any more once whoever waits for the end goes on.
+            drop(thread);
+            drop(alive);
         };
         std::thread::Builder::new().name("events".into()).spawn(work)?;
         let theirs = orders.clone();
