@@ -34,6 +34,7 @@ struct Orders {
     sender: Sender<Order>,
     /// Names that nobody has announced yet.
     announced: Arc<Mutex<Vec<String>>>,
+    is_away: Arc<AtomicBool>,
 }
 
 /// What a cluster tells the process that has joined it.
@@ -73,13 +74,14 @@ impl Cluster {
             announced.clone(),
             on_back,
         );
+        let is_away = keeper.is_away.clone();
         keeper.begin().map_err(|why| format!("cluster.database {}: {why}", access.url))?;
         let cannot = |error: std::io::Error| format!("cannot start a thread: {error}");
         thread::Builder::new().name("leases".into()).spawn(move || keeper.run()).map_err(cannot)?;
         let (known, over) = (process.clone(), is_over.clone());
         let listen = move || super::listener::run(&access, &known, &over, &|news| told.news(news));
         thread::Builder::new().name("news".into()).spawn(listen).map_err(cannot)?;
-        Ok(Cluster { orders: Arc::new(Orders { sender, announced }), hears_by, process, is_over })
+        Ok(Cluster { orders: Arc::new(Orders { sender, announced, is_away }), hears_by, process, is_over })
     }
 
     fn claim(&self, key: Key) -> Result<Option<Lease>, ClaimError> {
@@ -94,6 +96,10 @@ impl Orders {
     fn ask<T>(&self, order: impl FnOnce(Sender<Result<T, String>>) -> Order) -> Result<T, String> {
         // Without room: an answer is either heard or known not to have been. A lease that waits in a channel is nobody's.
         let (reply, answer) = bounded(0);
+        // Whoever asks while it is away would wait until the next try to reach it is over.
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err("the claims' database cannot be reached".to_owned());
+        }
         if self.sender.send(order(reply)).is_err() {
             return Err("this process has left the cluster".to_owned());
         }
@@ -104,7 +110,8 @@ impl Orders {
 
 impl lease::Keeper for Orders {
     fn renew(&self) -> Result<(), NotHeld> {
-        self.ask(|reply| Order::Renew { reply }).map_err(NotHeld::Away)
+        let asked = lease::Instant::now();
+        self.ask(|reply| Order::Renew { asked, reply }).map_err(NotHeld::Away)
     }
 
     fn release(&self, held: Arc<Held>, finished: bool) {

@@ -53,6 +53,8 @@ pub struct Holder {
 pub enum Claimed {
     Won {
         fence: i64,
+        /// Nobody else believes in it.
+        clean: bool,
     },
     /// It has been given back, or taken, while we looked: to be tried again.
     Moved,
@@ -149,7 +151,7 @@ pub trait Database: Send {
     /// Takes the lease if nobody has it.
     fn claim(&mut self, key: &Key, process: i64, worker: &str, lasts: Duration) -> Result<Claimed>;
 
-    /// Takes the lease from somebody, if it still is as it was seen. The new fence.
+    /// Takes the lease from somebody, if it still is as it was seen; it is not clean from then on. The new fence.
     fn take_over(
         &mut self,
         key: &Key,
@@ -159,8 +161,11 @@ pub trait Database: Send {
         lasts: Duration,
     ) -> Result<Option<i64>>;
 
-    /// Gives it back; `finished`: nobody will want it again.
-    fn release(&mut self, key: &Key, process: i64, fence: i64, finished: bool) -> Result<()>;
+    /// Gives it back; `clean`: nobody else believes in it.
+    fn give_back(&mut self, key: &Key, process: i64, fence: i64, clean: bool) -> Result<()>;
+
+    /// Gives it back for good: nobody will want it again.
+    fn finish(&mut self, key: &Key, process: i64, fence: i64) -> Result<()>;
 
     /// Renews all that the process has, and says what that is. `None`: the process is not known any more.
     fn renew(&mut self, process: i64, lasts: Duration) -> Result<Option<Vec<(Key, i64)>>>;

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -33,7 +33,9 @@ pub enum Order {
         worker: String,
         reply: Sender<Result<Option<Arc<Held>>, String>>,
     },
+    /// If that was not done since it was `asked` for.
     Renew {
+        asked: Instant,
         reply: Sender<Result<(), String>>,
     },
     Release {
@@ -69,11 +71,14 @@ pub struct Keeper {
     held: HashMap<Key, Arc<Held>>,
     /// Others' leases that somebody here wanted: as they were seen, and since when they have not changed.
     watched: HashMap<Key, (Version, Instant)>,
-    is_away: bool,
+    /// For whoever would wait for an answer, too.
+    pub is_away: Arc<AtomicBool>,
     /// What the log was told last of a database that an operator has to see to.
     unfit: String,
     next_try: Instant,
     next_renewal: Instant,
+    /// When the last renewal was begun that was done.
+    renewed: Instant,
 }
 
 impl Keeper {
@@ -99,10 +104,11 @@ impl Keeper {
             database: None,
             held,
             watched,
-            is_away: false,
+            is_away: Arc::default(),
             unfit: String::new(),
             next_try: now,
             next_renewal: now,
+            renewed: now,
         }
     }
 
@@ -150,8 +156,11 @@ impl Keeper {
                     self.release(&held, false);
                 }
             }
-            Order::Renew { reply } => {
-                self.renew();
+            Order::Renew { asked, reply } => {
+                // Many workers that ask at once are served by one statement.
+                if self.renewed < asked {
+                    self.renew();
+                }
                 let _ = reply.send(if self.database.is_some() { Ok(()) } else { Err(self.whereabouts()) });
             }
             Order::Release { held, finished } => self.release(&held, finished),
@@ -184,7 +193,7 @@ impl Keeper {
     fn is_lost(&mut self, error: &DatabaseError) {
         self.database = None;
         self.next_try = Instant::now().plus(RETRY);
-        let was_away = std::mem::replace(&mut self.is_away, true);
+        let was_away = self.is_away.swap(true, Ordering::Relaxed);
         let is_new = match error {
             DatabaseError::Away(_) => !was_away,
             error => {
@@ -223,7 +232,7 @@ impl Keeper {
         }
         self.database = Some(database);
         self.renew();
-        if self.database.is_some() && std::mem::take(&mut self.is_away) {
+        if self.database.is_some() && self.is_away.swap(false, Ordering::Relaxed) {
             self.unfit.clear();
             info!(database = %self.access.url, "the claims' database is back");
         }
@@ -248,6 +257,7 @@ impl Keeper {
             self.is_lost(&DatabaseError::Away("its tables do not know this process any more".to_owned()));
             return;
         };
+        self.renewed = asked;
         let mut renewed: HashMap<Key, i64> = renewed.into_iter().collect();
         self.held.retain(|key, held| match renewed.remove(key) {
             Some(fence) if fence == held.fence as i64 => {
@@ -259,8 +269,9 @@ impl Keeper {
                 false
             }
         });
+        // Nobody here has shut anybody out under these.
         for (key, fence) in renewed {
-            self.with(|database, process| database.release(&key, process, fence, false));
+            self.with(|database, process| database.give_back(&key, process, fence, false));
         }
     }
 
@@ -274,9 +285,9 @@ impl Keeper {
         for _ in 0..3 {
             let asked = Instant::now();
             let claimed = self.with(|database, process| database.claim(&key, process, worker, lasts));
-            let (fence, taken_over) = match claimed {
+            let (fence, clean) = match claimed {
                 None => return Err(self.whereabouts()),
-                Some(Claimed::Won { fence }) => (fence, false),
+                Some(Claimed::Won { fence, clean }) => (fence, clean),
                 Some(Claimed::Moved) => continue,
                 Some(Claimed::HeldBy(holder)) if self.has_ended(&key, &holder) => {
                     let seen = holder.version;
@@ -289,14 +300,14 @@ impl Keeper {
                                 lease = %key, host = holder.host, pid = holder.pid, fence,
                                 "takes a packet over from a process that does not renew its lease"
                             );
-                            (fence, true)
+                            (fence, false)
                         }
                     }
                 }
                 Some(Claimed::HeldBy(_)) => return Ok(None),
             };
             self.watched.remove(&key);
-            let held = Arc::new(Held::new(key.clone(), fence as u64, taken_over, asked, lasts));
+            let held = Arc::new(Held::new(key.clone(), fence as u64, clean, asked, lasts));
             self.held.insert(key, held.clone());
             return Ok(Some(held));
         }
@@ -329,7 +340,11 @@ impl Keeper {
     fn release(&mut self, held: &Arc<Held>, finished: bool) {
         if self.held.get(&held.key).is_some_and(|known| Arc::ptr_eq(known, held)) {
             self.held.remove(&held.key);
-            self.with(|database, process| database.release(&held.key, process, held.fence as i64, finished));
+            let fence = held.fence as i64;
+            self.with(|database, process| match finished {
+                true => database.finish(&held.key, process, fence),
+                false => database.give_back(&held.key, process, fence, held.leaves_clean()),
+            });
         }
     }
 

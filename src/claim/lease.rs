@@ -67,7 +67,10 @@ pub struct Held {
     /// Of all who ever had the packet, the newest has the highest number.
     pub fence: u64,
     pub lasts: Duration,
-    pub taken_over: bool,
+    /// Whoever had it before has given it back, or was shut out: nobody else believes in it.
+    pub clean: bool,
+    /// Whoever may have believed in it was shut out by this holder.
+    shut_out: AtomicBool,
     /// When it ends; microseconds of [`Instant`].
     until: AtomicU64,
     lost: AtomicBool,
@@ -75,9 +78,14 @@ pub struct Held {
 
 impl Held {
     /// The database was asked for it at `asked`.
-    pub fn new(key: Key, fence: u64, taken_over: bool, asked: Instant, lasts: Duration) -> Held {
+    pub fn new(key: Key, fence: u64, clean: bool, asked: Instant, lasts: Duration) -> Held {
         let until = AtomicU64::new(asked.plus(lasts).micros());
-        Held { key, fence, lasts, taken_over, until, lost: AtomicBool::new(false) }
+        Held { key, fence, lasts, clean, shut_out: AtomicBool::new(false), until, lost: AtomicBool::new(false) }
+    }
+
+    /// Whether the next holder need shut nobody out.
+    pub fn leaves_clean(&self) -> bool {
+        self.clean || self.shut_out.load(Ordering::Acquire)
     }
 
     /// The database was asked at `asked` to renew it, and has.
@@ -127,8 +135,12 @@ impl Lease {
         self.held.lasts
     }
 
-    pub fn was_taken_over(&self) -> bool {
-        self.held.taken_over
+    pub fn is_clean(&self) -> bool {
+        self.held.leaves_clean()
+    }
+
+    pub fn has_shut_out(&self) {
+        self.held.shut_out.store(true, Ordering::Release);
     }
 
     pub fn is_first(&self) -> bool {

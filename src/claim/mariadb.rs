@@ -34,7 +34,7 @@ const HOLDER: &str = "\
     COALESCE(p.started, 0) FROM sympa_dist_lease l LEFT JOIN sympa_dist_process p ON p.id = l.process \
     WHERE message = :message AND part = :part";
 const TAKE_OVER: &str = "\
-    UPDATE sympa_dist_lease SET process = :process, worker = :worker, fence = fence + 1, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED), \
+    UPDATE sympa_dist_lease SET process = :process, worker = :worker, clean = 0, fence = fence + 1, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED), \
     lasts = :lasts, since = UTC_TIMESTAMP(6), expires = UTC_TIMESTAMP(6) + INTERVAL :lasts * 1000 MICROSECOND \
     WHERE message = :message AND part = :part AND fence = :fence AND renewed = :renewed";
 
@@ -48,7 +48,7 @@ const SCHEMA: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS sympa_dist_lease (message VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
      part VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, process BIGINT NULL, worker VARCHAR(64) NOT NULL, \
      fence BIGINT NOT NULL, renewed BIGINT NOT NULL, lasts BIGINT NOT NULL, since DATETIME(6) NOT NULL, \
-     expires DATETIME(6) NOT NULL, PRIMARY KEY (message, part), KEY process (process)) ENGINE=InnoDB",
+     expires DATETIME(6) NOT NULL, clean BOOLEAN NOT NULL DEFAULT 1, PRIMARY KEY (message, part), KEY process (process)) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS sympa_dist_news (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
      process BIGINT NOT NULL, names TEXT NOT NULL, at DATETIME(6) NOT NULL, KEY at (at)) ENGINE=InnoDB",
 ];
@@ -184,8 +184,13 @@ impl Database for MariaDb {
         self.run(CLAIM, params! { message, part, process, worker, "lasts" => millis(lasts) })?;
         match self.0.affected_rows() {
             0 => {}
-            1 => return Ok(Claimed::Won { fence: 1 }),
-            _ => return Ok(Claimed::Won { fence: self.0.last_insert_id() as i64 }),
+            1 => return Ok(Claimed::Won { fence: 1, clean: true }),
+            _ => {
+                let fence = self.0.last_insert_id() as i64;
+                let clean = "SELECT clean FROM sympa_dist_lease WHERE message = :message AND part = :part";
+                let clean: Option<bool> = self.0.exec_first(clean, params! { message, part }).map_err(failed)?;
+                return Ok(Claimed::Won { fence, clean: clean.unwrap_or_default() });
+            }
         }
         type Found = (Option<i64>, i64, i64, i64, String, u32, String, i64);
         let found: Option<Found> = self.0.exec_first(HOLDER, params! { message, part }).map_err(failed)?;
@@ -210,17 +215,17 @@ impl Database for MariaDb {
         Ok((self.0.affected_rows() > 0).then_some(fence + 1))
     }
 
-    fn release(&mut self, key: &Key, process: i64, fence: i64, finished: bool) -> Result<()> {
-        let statement = match finished {
-            true => {
-                "DELETE FROM sympa_dist_lease \
-                 WHERE message = :message AND part = :part AND process = :process AND fence = :fence"
-            }
-            false => {
-                "UPDATE sympa_dist_lease SET process = NULL, renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED) \
-                 WHERE message = :message AND part = :part AND process = :process AND fence = :fence"
-            }
-        };
+    fn give_back(&mut self, key: &Key, process: i64, fence: i64, clean: bool) -> Result<()> {
+        let statement = "UPDATE sympa_dist_lease SET process = NULL, clean = clean OR :clean, \
+                         renewed = renewed + 1 + CAST(FLOOR(RAND() * 1e6) AS SIGNED) \
+                         WHERE message = :message AND part = :part AND process = :process AND fence = :fence";
+        let (message, part) = (&*key.message, &*key.part);
+        self.run(statement, params! { message, part, process, fence, clean })
+    }
+
+    fn finish(&mut self, key: &Key, process: i64, fence: i64) -> Result<()> {
+        let statement = "DELETE FROM sympa_dist_lease \
+                         WHERE message = :message AND part = :part AND process = :process AND fence = :fence";
         let (message, part) = (&*key.message, &*key.part);
         self.run(statement, params! { message, part, process, fence })
     }

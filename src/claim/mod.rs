@@ -125,9 +125,17 @@ impl Claim {
         self.lease.as_ref().map_or(Ok(()), Lease::renew)
     }
 
-    /// The last holder has not given it back, and may not know yet that it has lost it.
-    pub fn was_taken_over(&self) -> bool {
-        self.lease.as_ref().is_some_and(Lease::was_taken_over)
+    /// Whether nobody else believes to have the packet. An earlier holder that has not given it back may not know yet that it
+    /// has lost it; it is to be shut out before anything of the packet is read.
+    pub fn is_clean(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_clean)
+    }
+
+    /// Earlier holders have been shut out: whoever comes next needn't do it again.
+    pub fn has_shut_out(&self) {
+        if let Some(lease) = &self.lease {
+            lease.has_shut_out();
+        }
     }
 
     /// Nobody is on record who had the packet before: if it was begun, nobody knows whether that one has given it back.

@@ -36,16 +36,17 @@ const CLAIM: &str = "\
     ON CONFLICT (message, part) DO UPDATE SET process = EXCLUDED.process, worker = EXCLUDED.worker, \
     fence = l.fence + 1, renewed = l.renewed + 1 + floor(random() * 1e6)::bigint, lasts = EXCLUDED.lasts, \
     since = EXCLUDED.since, \
-    expires = EXCLUDED.expires WHERE l.process IS NULL RETURNING fence";
+    expires = EXCLUDED.expires WHERE l.process IS NULL RETURNING fence, clean";
 const HOLDER: &str = "\
     SELECT l.process, l.fence, l.renewed, l.lasts, p.host, p.pid, p.boot, p.started \
     FROM sympa_dist.lease l LEFT JOIN sympa_dist.process p ON p.id = l.process WHERE message = $1 AND part = $2";
 const TAKE_OVER: &str = "\
-    UPDATE sympa_dist.lease SET process = $5, worker = $6, fence = fence + 1, renewed = renewed + 1 + floor(random() * 1e6)::bigint, lasts = $7, \
+    UPDATE sympa_dist.lease SET process = $5, worker = $6, clean = false, fence = fence + 1, renewed = renewed + 1 + floor(random() * 1e6)::bigint, lasts = $7, \
     since = now(), expires = now() + $7::bigint::float8 * interval '1 ms' \
     WHERE message = $1 AND part = $2 AND fence = $3 AND renewed = $4 RETURNING fence";
 const GIVE_BACK: &str = "\
-    UPDATE sympa_dist.lease SET process = NULL, renewed = renewed + 1 + floor(random() * 1e6)::bigint \
+    UPDATE sympa_dist.lease SET process = NULL, clean = clean OR $5, \
+    renewed = renewed + 1 + floor(random() * 1e6)::bigint \
     FROM (SELECT set_config('synchronous_commit', 'off', true)) quick \
     WHERE message = $1 AND part = $2 AND process = $3 AND fence = $4";
 const FINISH: &str = "\
@@ -68,7 +69,7 @@ const SCHEMA: &str = "\
     CREATE TABLE sympa_dist.lease ( \
         message text NOT NULL, part text NOT NULL, process bigint, worker text NOT NULL, fence bigint NOT NULL, \
         renewed bigint NOT NULL, lasts bigint NOT NULL, since timestamptz NOT NULL, expires timestamptz NOT NULL, \
-        PRIMARY KEY (message, part)) WITH (fillfactor = 50); \
+        clean boolean NOT NULL DEFAULT true, PRIMARY KEY (message, part)) WITH (fillfactor = 50); \
     CREATE INDEX lease_process ON sympa_dist.lease (process) WHERE process IS NOT NULL;";
 
 /// On which names are announced.
@@ -356,7 +357,7 @@ impl Database for Postgres {
         let Statements { claim, holder, .. } = self.prepared()?;
         let (message, part, lasts) = (&*key.message, &*key.part, millis(lasts));
         if let Some(row) = self.query(&claim, &[&message, &part, &process, &worker, &lasts])?.first() {
-            return Ok(Claimed::Won { fence: row.get(0) });
+            return Ok(Claimed::Won { fence: row.get(0), clean: row.get(1) });
         }
         let rows = self.query(&holder, &[&message, &part])?;
         let Some(row) = rows.first() else { return Ok(Claimed::Moved) };
@@ -387,9 +388,13 @@ impl Database for Postgres {
         Ok(rows.first().map(|row| row.get(0)))
     }
 
-    fn release(&mut self, key: &Key, process: i64, fence: i64, finished: bool) -> Result<()> {
-        let Statements { finish, give_back, .. } = self.prepared()?;
-        let statement = if finished { finish } else { give_back };
+    fn give_back(&mut self, key: &Key, process: i64, fence: i64, clean: bool) -> Result<()> {
+        let statement = self.prepared()?.give_back;
+        self.execute(&statement, &[&&*key.message, &&*key.part, &process, &fence, &clean])
+    }
+
+    fn finish(&mut self, key: &Key, process: i64, fence: i64) -> Result<()> {
+        let statement = self.prepared()?.finish;
         self.execute(&statement, &[&&*key.message, &&*key.part, &process, &fence])
     }
 

@@ -90,7 +90,16 @@ impl FromStr for DatabaseUrl {
         if url.contains("password=") {
             return Err("the password belongs behind the user's name, or into cluster.password_file".to_owned());
         }
-        Ok(DatabaseUrl { kind, url: url.into() })
+        let url = DatabaseUrl { kind, url: url.into() };
+        // It would not be taken for a password, and be shown.
+        let rest = url.url.split_once("://").map_or("", |(_, rest)| rest);
+        let user = rest.split('@').next().filter(|user| user.len() < rest.len()).unwrap_or_default();
+        let has_password = user.find(':').is_some_and(|colon| user.find(['/', '?']).is_none_or(|end| colon < end));
+        if url.password().is_none() && has_password {
+            let what = "a password with / ? or # in it has to be percent-encoded, or in cluster.password_file";
+            return Err(what.to_owned());
+        }
+        Ok(url)
     }
 }
 
@@ -138,6 +147,13 @@ mod tests {
             assert_eq!((url.to_string(), format!("{url:?}")), (shown.to_owned(), shown.to_owned()));
         }
         assert!("postgres://u@db/x?password=secret".parse::<DatabaseUrl>().is_err());
+        for open in ["postgres://u:s/cret@h/d", "postgres://u:s?cret@h/d", "mysql://u:s/cret@h/d", "mysql://u:s#@h/d"] {
+            let refused = open.parse::<DatabaseUrl>().map(|url| url.to_string());
+            assert!(
+                refused.as_ref().map_or_else(|why| !why.contains("cret"), |url| !url.contains("s#")),
+                "{refused:?}"
+            );
+        }
         assert!("sqlite://x".parse::<DatabaseUrl>().is_err());
     }
 }

@@ -105,11 +105,14 @@ fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, C
             nobody_runs(spool)?;
             let identity = if join { database.identity()? } else { identity()? };
             let mark = Mark { identity, since: clock::epoch().0, by: person() };
-            mark.write(spool)?;
-            (mark, true)
+            match mark.write(spool)? {
+                true => (mark, true),
+                // Another one was faster.
+                false => (Mark::read(spool)?.unwrap_or(mark), false),
+            }
         }
     };
-    if !is_new && matches!(database.identity(), Err(DatabaseError::NoTables)) {
+    if !is_new && !has_tables_soon(&mut *database) {
         // Their holders go by their own clocks.
         let lease = settings.lease;
         say(&format!("its tables have gone: waits {lease:?}, until nobody believes in a lease that was in them"));
@@ -117,7 +120,7 @@ fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, C
     }
     let found = database.init(&mark.identity);
     if is_new && !matches!(&found, Ok(found) if *found == mark.identity) {
-        Mark::remove(spool)?;
+        mark.remove(spool)?;
     }
     if found? != mark.identity {
         let what = "cluster.database: the tables that are there belong to another spool";
@@ -131,6 +134,17 @@ fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, C
         false => "the spool is shared through the database already",
     });
     Ok(Exit::Done)
+}
+
+/// Whoever has marked the spool just now is about to make them.
+fn has_tables_soon(database: &mut dyn Database) -> bool {
+    const TRIES: u32 = 20;
+    (0..TRIES).any(|tried| {
+        if tried > 0 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        !matches!(database.identity(), Err(DatabaseError::NoTables))
+    })
 }
 
 /// Who runs has another idea of who may send what.
@@ -171,7 +185,8 @@ fn leave(spool: &Spool, settings: &ClusterSettings, drop_tables: bool, force: bo
         // Others' tables are not asked, and not dropped.
         let is_ours = matches!(database.identity(), Ok(identity) if identity == mark.identity);
         if is_ours && !force {
-            let alive = database.processes()?.into_iter().find(|process| process.last_seen < LATELY.as_secs_f64());
+            let lately = LATELY.max(settings.lease).as_secs_f64();
+            let alive = database.processes()?.into_iter().find(|process| process.last_seen < lately);
             if let Some(process) = alive {
                 return Err(CliError::TryAgain(format!(
                     "{} {} works on this spool: stop it first; nothing was changed",
@@ -183,7 +198,7 @@ fn leave(spool: &Spool, settings: &ClusterSettings, drop_tables: bool, force: bo
             database.drop_tables()?;
         }
     }
-    Mark::remove(spool)?;
+    mark.remove(spool)?;
     say("the spool is one machine's again");
     Ok(Exit::Done)
 }

@@ -11,6 +11,10 @@ use crate::spool::disk::DiskError;
 use crate::spool::layout::FileName;
 use crate::spool::running::{self, Scheduler};
 
+/// How long the database is waited for.
+#[cfg(feature = "cluster")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// See the module.
 #[derive(Default)]
 pub struct Holders {
@@ -25,7 +29,14 @@ impl Holders {
     #[cfg(feature = "cluster")]
     pub fn ask(settings: &Settings) -> Option<Result<Holders, String>> {
         settings.cluster.database.as_ref()?;
-        Some(super::cluster::holders(&settings.cluster).map_err(|error| error.to_string()))
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let cluster = settings.cluster.clone();
+        // What is on disk can be shown at once; a database that hangs is not worth waiting for.
+        std::thread::spawn(move || {
+            let _ = answer.send(super::cluster::holders(&cluster).map_err(|error| error.to_string()));
+        });
+        let late = |_| Err(format!("the claims' database has not answered for {PATIENCE:?}"));
+        Some(answered.recv_timeout(PATIENCE).unwrap_or_else(late))
     }
 
     #[cfg(not(feature = "cluster"))]

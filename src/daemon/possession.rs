@@ -10,9 +10,10 @@ use crate::claim::{self, Attempt, Claim, ClaimError, Claims, NotHeld};
 use crate::mail::{Epoch, PacketName};
 use crate::spool::Spool;
 use crate::spool::deferral::Deferral;
-use crate::spool::disk::DiskError;
+use crate::spool::disk::{DiskError, unless_gone};
 use crate::spool::failures::Failure;
 use crate::spool::fence;
+use crate::spool::folder::Folder;
 use crate::spool::layout::FileName;
 use crate::spool::progress::{self, Progress, Sync, Unusable};
 
@@ -48,12 +49,15 @@ pub fn take(
     if packet.retry.is_some() {
         for parent in folder.contents()?.packets.into_iter().filter(|other| other.is_parent_of(packet)) {
             match claims.try_claim(folder, &parent)? {
-                Attempt::Won(claim) => match Progress::open(folder, &parent, claim.file(), sync) {
-                    Ok(progress) => parents.push((claim, progress)),
-                    Err(Unusable::Disk(error)) => return Err(error.into()),
-                    // Whoever takes the parent itself sets it aside; then this packet is free to go.
-                    Err(Unusable::Bad(_)) => return Ok(Taking::Elsewhere),
-                },
+                Attempt::Won(claim) => {
+                    shut_out(spool, folder, &parent, &claim)?;
+                    match Progress::open(folder, &parent, claim.file(), sync) {
+                        Ok(progress) => parents.push((claim, progress)),
+                        Err(Unusable::Disk(error)) => return Err(error.into()),
+                        // Whoever takes the parent itself sets it aside; then this packet is free to go.
+                        Err(Unusable::Bad(_)) => return Ok(Taking::Elsewhere),
+                    }
+                }
                 Attempt::Taken => return Ok(Taking::Elsewhere),
                 Attempt::Gone => {}
             }
@@ -70,27 +74,40 @@ pub fn take(
         }
     }
     drop(parents);
-    let was_begun = || -> Result<bool, DiskError> {
-        let status = folder.dir().look(&FileName::Status(packet.clone()).to_string())?;
-        Ok(status.is_some_and(|look| look.size > 0))
-    };
-    if claim.was_taken_over() || claim.is_first() && was_begun()? {
-        fence::shut_out(spool, folder, packet)?;
-    }
+    shut_out(spool, folder, packet, &claim)?;
     let progress = match Progress::open(folder, packet, claim.file(), sync) {
         Ok(progress) => progress,
         Err(Unusable::Disk(error)) => return Err(error.into()),
         Err(Unusable::Bad(why)) => return Ok(Taking::Bad(claim, why)),
     };
-    if progress.was_begun() && !mend(claims, message, &progress, now)? {
+    if progress.was_begun() && !mend(claims, spool, message, &progress, now)? {
         return Ok(Taking::Elsewhere);
     }
     Ok(Taking::Got(Box::new(Possession { progress, claim })))
 }
 
+/// Shuts out earlier holders that may still believe in their claim. To be done before anything of the packet is read.
+fn shut_out(spool: &Spool, folder: &Folder, packet: &PacketName, claim: &Claim) -> Result<(), DiskError> {
+    let was_begun = || -> Result<bool, DiskError> {
+        let status = folder.dir().look(&FileName::Status(packet.clone()).to_string())?;
+        Ok(status.is_some_and(|look| look.size > 0))
+    };
+    if !claim.is_clean() || claim.is_first() && was_begun()? {
+        fence::shut_out(spool, folder, packet)?;
+        claim.has_shut_out();
+    }
+    Ok(())
+}
+
 /// Takes back what the packet's last worker wrote about recipients that its checkpoint has not passed. `false`: somebody is
 /// at the failures.
-fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Epoch) -> Result<bool, ClaimError> {
+fn mend(
+    claims: &dyn Claims,
+    spool: &Spool,
+    message: &OpenMessage,
+    progress: &Progress,
+    now: Epoch,
+) -> Result<bool, ClaimError> {
     let folder = &message.folder;
     let contents = folder.contents()?;
     for child in contents.packets.iter().filter(|child| progress.name().is_parent_of(child)) {
@@ -99,7 +116,12 @@ fn mend(claims: &dyn Claims, message: &OpenMessage, progress: &Progress, now: Ep
             continue;
         }
         if let Attempt::Won(claim) = claims.try_claim(folder, child)? {
-            progress::cut_unpassed(progress, claim.file())?;
+            shut_out(spool, folder, child, &claim)?;
+            // Opened before it, the claim's own may be the file that was replaced.
+            let name = FileName::Packet(child.clone()).to_string();
+            if let Some(file) = unless_gone(folder.dir().open(&name))? {
+                progress::cut_unpassed(progress, &file)?;
+            }
         }
     }
     if contents.failures {

@@ -565,7 +565,8 @@ impl Scheduler {
             return;
         };
         match adopt::adopt(&self.shared.spool, priority, clock::epoch()) {
-            Ok(adoptions) => {
+            Ok(None) => self.scan_again[priority.index()] = true,
+            Ok(Some(adoptions)) => {
                 for adoption in adoptions {
                     self.adopted(priority, adoption);
                 }

@@ -50,7 +50,7 @@ struct Delivered {
 
 /// How long a worker waits until it asks again whether its claim still holds.
 pub(super) const CLAIM_PAUSE: Duration = Duration::from_secs(1);
-/// How long, at most, until it tries again to get a turn that another host has.
+/// How long until it tries again to get a turn that another host has; doubles, up to the above.
 const TURN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Refusals that may be a mistake: of a packet's transactions in a row, in which nobody was taken, for reasons that were
@@ -571,15 +571,21 @@ impl Worker {
 
     /// The turn at the message's failures, which other hosts append to as well.
     fn turn_at_failures(&self, message: &OpenMessage, possession: &Possession) -> Result<Turn, End> {
+        let mut pause = TURN_PAUSE;
         loop {
             match self.shared.claims.try_turn(&claim::Shared::Failures(message.folder.id())) {
-                Ok(Some(turn)) => return Ok(turn),
+                Ok(Some(turn)) => {
+                    // Waiting for it may have taken longer than the lease.
+                    self.until_held(message, possession)?;
+                    return Ok(turn);
+                }
                 // Somebody else's takes as long as a write.
-                Ok(None) if self.shared.board.pause(Instant::now() + TURN_PAUSE) => {
+                // But one that a dead host has lasts as long as its lease.
+                Ok(None) if self.shared.board.pause(Instant::now() + pause) => {
                     self.shared.leaves_uncertain(self.index);
                     return Err(End::Stopped);
                 }
-                Ok(None) => {}
+                Ok(None) => pause = (pause * 2).min(CLAIM_PAUSE),
                 Err(_) => self.wait_for_claim()?,
             }
             self.until_held(message, possession)?;
@@ -612,6 +618,8 @@ impl Worker {
                 }
                 // An operator purged the message: there is nothing left to be recorded in.
                 Err(error) if error.is_gone() => return Err(End::Gone),
+                // A status file where there was none: somebody else has begun this packet.
+                Err(error) if error.is_exists() => return Err(End::NotHeld(NotHeld::Lost)),
                 Err(error) => error,
             };
             if !told {

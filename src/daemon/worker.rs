@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use crate::claim::{ClaimError, NotHeld};
+use crate::claim::{Claim, ClaimError, NotHeld};
 use crate::deliver::{Connection, Trouble};
 use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
 use crate::schedule::{Key, Windows};
@@ -436,6 +436,8 @@ impl Worker {
         }
         let sync = self.current.settings.run.checkpoint_sync;
         let taken = possession::take(&*self.shared.claims, &self.shared.spool, message, &packet, sync, clock::epoch());
+        // Until what can't be read is set aside: else somebody takes what is there of it.
+        let mut kept: (Option<Claim>, Option<Box<Possession>>) = (None, None);
         let trouble = match taken {
             Ok(Taking::Got(mut possession)) => match message.body(&packet.mode) {
                 Ok(body) => match self.settle_in_flight(message, &mut possession) {
@@ -446,7 +448,10 @@ impl Worker {
                     }
                     Err(error) => Err(error),
                 },
-                Err(NoBody::Bad(why)) => Ok(why),
+                Err(NoBody::Bad(why)) => {
+                    kept.1 = Some(possession);
+                    Ok(why)
+                }
                 Err(NoBody::Disk(error)) => Err(error),
             },
             // The log was told; whatever waits for another claim would wait for the same.
@@ -455,7 +460,10 @@ impl Worker {
                 self.shared.board.pause(Instant::now() + CLAIM_PAUSE);
                 return None;
             }
-            Ok(Taking::Bad(_claim, why)) => Ok(why),
+            Ok(Taking::Bad(claim, why)) => {
+                kept.0 = Some(claim);
+                Ok(why)
+            }
             Ok(Taking::Elsewhere) => {
                 message.is_elsewhere(packet);
                 self.end_of_packet(key, message);
@@ -470,6 +478,7 @@ impl Worker {
         match trouble {
             Ok(why) => {
                 self.set_packet_aside(message, &packet, level, &why);
+                drop(kept);
                 self.end_of_packet(key, message);
             }
             Err(error) if error.is_gone() => self.shared.board.gone(key),

@@ -36,10 +36,10 @@ pub enum Adoption {
     SetAside(MessageId, String),
 }
 
-/// Adopts every flat drop in `priority`'s directory whose message file is there.
-pub fn adopt(spool: &Spool, priority: Priority, now: Epoch) -> Result<Vec<Adoption>> {
+/// Adopts every flat drop in `priority`'s directory whose message file is there. `None`: another process is at it.
+pub fn adopt(spool: &Spool, priority: Priority, now: Epoch) -> Result<Option<Vec<Adoption>>> {
     let place = spool.at(priority);
-    let _lock = spool.incoming.lock()?;
+    let Some(_lock) = spool.incoming.lock_soon()? else { return Ok(None) };
     // One listing for the message files and a later one for their parts: parts come before their message file, but a
     // listing that runs while files are created may show a later one and miss an earlier one.
     let messages: Vec<MessageName> = place
@@ -52,7 +52,7 @@ pub fn adopt(spool: &Spool, priority: Priority, now: Epoch) -> Result<Vec<Adopti
         })
         .collect();
     if messages.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let mut parts: BTreeMap<MessageId, Vec<(OsString, FileName, Kind)>> = BTreeMap::new();
     for (text, kind) in place.list()? {
@@ -60,13 +60,14 @@ pub fn adopt(spool: &Spool, priority: Priority, now: Epoch) -> Result<Vec<Adopti
             parts.entry(name.id).or_default().push((text, file, kind));
         }
     }
-    messages
+    let adopted: Result<Vec<Adoption>> = messages
         .into_iter()
         .map(|name| {
             let parts = parts.remove(&name.id).unwrap_or_default();
             adopt_one(spool, priority, name, parts, now)
         })
-        .collect()
+        .collect();
+    adopted.map(Some)
 }
 
 fn adopt_one(
@@ -178,9 +179,9 @@ fn empty_into_bad(
 
 /// Brings `incoming/` in order after crashes: adoptions that have their message are gone on with, and what dead producers
 /// left more than `after` seconds ago is cleared: recipients of an adoption whose message file never came go to `bad/`,
-/// drafts that nobody holds are removed.
+/// drafts that nobody holds are removed. Nothing is done while another process is at it.
 pub fn tidy(spool: &Spool, now: Epoch, after: u64) -> Result<Vec<Adoption>> {
-    let _lock = spool.incoming.lock()?;
+    let Some(_lock) = spool.incoming.lock_soon()? else { return Ok(Vec::new()) };
     let mut adoptions = Vec::new();
     for (text, kind) in spool.incoming.list()? {
         if kind != Kind::Directory {

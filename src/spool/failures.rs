@@ -78,7 +78,7 @@ fn append_lines<T: Serialize>(folder: &Dir, lines: &[T]) -> Result<()> {
             file => (file?, true),
         },
     };
-    file.lock()?;
+    file.lock_soon()?;
     let end = file.look()?.size;
     let mut text = Vec::new();
     // A crash may have cut the last append short; its piece of a line must not swallow ours.

@@ -18,13 +18,20 @@ pub fn shut_out(spool: &Spool, folder: &Folder, packet: &PacketName) -> Result<(
     let retries =
         contents.packets.iter().filter(|child| packet.is_parent_of(child) && !contents.statuses.contains(child));
     let mut names: Vec<String> = retries.map(|child| FileName::Packet(child.clone()).to_string()).collect();
+    let status = FileName::Status(packet.clone()).to_string();
     if contents.statuses.contains(packet) {
-        names.push(FileName::Status(packet.clone()).to_string());
+        names.push(status);
+    } else {
+        // Whoever would create it later finds that somebody else has.
+        match folder.dir().create(&status) {
+            Err(error) if error.is_exists() => copy_into_place(spool, folder, &status)?,
+            created => drop(created?),
+        }
     }
     for name in &names {
         copy_into_place(spool, folder, name)?;
     }
-    if names.is_empty() { Ok(()) } else { folder.dir().sync() }
+    folder.dir().sync()
 }
 
 fn copy_into_place(spool: &Spool, folder: &Folder, name: &str) -> Result<()> {

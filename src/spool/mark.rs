@@ -30,9 +30,9 @@ impl Mark {
         })
     }
 
-    /// Marks the spool, on which nobody sends. A crash leaves it unmarked.
-    pub fn write(&self, spool: &Spool) -> Result<()> {
-        let draft = format!(".{CLUSTER}");
+    /// Marks the spool, on which nobody sends, unless somebody else has done so: `false`. A crash leaves it unmarked.
+    pub fn write(&self, spool: &Spool) -> Result<bool> {
+        let draft = format!(".{CLUSTER}.{}", self.identity);
         unless_gone(spool.root.remove(&draft))?;
         let file = spool.root.create(&draft)?;
         let mut text = serde_json::to_vec(self).expect("strings and numbers are always JSON");
@@ -43,12 +43,25 @@ impl Mark {
             file.give_to(owner)?;
         }
         file.sync_data()?;
-        spool.root.replace(&draft, CLUSTER)?;
-        spool.root.sync()
+        // A link is never made onto a name that is there, on any file system.
+        let linked = spool.root.link(&draft, &spool.root, CLUSTER);
+        spool.root.remove(&draft)?;
+        match linked {
+            Err(error) if error.is_exists() => Ok(false),
+            linked => {
+                linked?;
+                spool.root.sync()?;
+                Ok(true)
+            }
+        }
     }
 
-    pub fn remove(spool: &Spool) -> Result<()> {
-        unless_gone(spool.root.remove(CLUSTER))?;
-        spool.root.sync()
+    /// Takes this mark off, and no other.
+    pub fn remove(&self, spool: &Spool) -> Result<()> {
+        if Mark::read(spool)?.is_some_and(|mark| mark.identity == self.identity) {
+            unless_gone(spool.root.remove(CLUSTER))?;
+            spool.root.sync()?;
+        }
+        Ok(())
     }
 }

@@ -36,6 +36,8 @@ pub struct Progress {
     /// Recipients from `next` on of a transaction whose end nobody has recorded.
     in_flight: usize,
     status: Option<SpoolFile>,
+    /// It was created, and the folder has not been synced since.
+    status_is_new: bool,
     /// Something is in the status file: somebody has worked on this packet.
     begun: bool,
     retry: Option<RetryFile>,
@@ -103,7 +105,17 @@ impl Progress {
                 (next, checkpoint::in_flight(&content).min(packet.len() - next), !content.is_empty())
             }
         };
-        Ok(Progress { name: name.clone(), packet, next, in_flight, status, begun, retry: None, sync })
+        Ok(Progress {
+            name: name.clone(),
+            packet,
+            next,
+            in_flight,
+            status,
+            status_is_new: false,
+            begun,
+            retry: None,
+            sync,
+        })
     }
 
     pub fn name(&self) -> &PacketName {
@@ -253,16 +265,15 @@ impl Progress {
     /// The status file, created where the producer brought none.
     fn status_file(&mut self, folder: &Folder) -> Result<&SpoolFile> {
         if self.status.is_none() {
-            let name = FileName::Status(self.name.clone()).to_string();
-            let file = match folder.dir().create(&name) {
-                // Ours, from a try that failed behind the creation: the packet's claim is ours alone.
-                Err(error) if error.is_exists() => folder.dir().open(&name)?,
-                file => file?,
-            };
+            // Never one that is there: it is of somebody who has taken the packet over.
+            self.status = Some(folder.dir().create(&FileName::Status(self.name.clone()).to_string())?);
+            self.status_is_new = true;
+        }
+        if self.status_is_new {
             if self.sync == Sync::Data {
                 folder.dir().sync()?;
             }
-            self.status = Some(file);
+            self.status_is_new = false;
         }
         Ok(self.status.as_ref().expect("created above"))
     }

@@ -8,6 +8,7 @@ use crate::support::database::{Database, Kind, PASSWORD};
 use crate::support::spool::wait_until;
 
 on_both! {
+    of_two_that_share_a_spool_at_once_one_is_second;
     init_may_be_run_again;
     init_keeps_its_hands_off_a_newer_layout;
     init_keeps_its_hands_off_another_spools_tables_and_join_takes_a_lost_mark_up_again;
@@ -175,4 +176,21 @@ fn what_a_row_says_reaches_no_terminal_raw(kind: Kind) {
     database.sql(&format!("UPDATE {table} SET host = concat({escape}, '[2J')"));
     assert!(shown().contains("?[2J"), "{}", shown());
     assert!(!shown().contains('\u{1b}'));
+}
+
+fn of_two_that_share_a_spool_at_once_one_is_second(kind: Kind) {
+    let database = Database::start(kind);
+    let site = Site::new(&database.url());
+    for _ in 0..5 {
+        let ended: Vec<bool> = std::thread::scope(|scope| {
+            let init = || site.command("cluster init").output().unwrap().status.success();
+            let threads = [scope.spawn(init), scope.spawn(init)];
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(ended, [true, true]);
+        let marked = mark(&site).expect("it is marked");
+        let identity = database.sql(&format!("SELECT identity FROM {}", database.table("cluster")));
+        assert_eq!(marked["identity"], identity);
+        site.runs("cluster leave --drop-tables", DONE);
+    }
 }

@@ -23,6 +23,8 @@ on_both! {
     a_lease_is_renewed_however_long_a_packet_takes;
     a_packet_that_somebody_began_whom_nobody_knows_is_kept_from_them;
     what_is_made_anew_is_never_taken_for_what_was_there_before;
+    what_was_taken_over_is_not_clean_until_somebody_has_shut_out_its_holder;
+    a_takeover_that_only_looked_leaves_it_to_the_next_one_to_shut_the_holder_out;
 }
 
 const NAME: &str = "big@example.org.1700000000.1";
@@ -171,30 +173,90 @@ fn a_packet_that_somebody_began_whom_nobody_knows_is_kept_from_them(kind: Kind) 
     assert_eq!(got, everybody[10..], "what is on record stays");
 }
 
+fn somebody() -> Process {
+    let (host, boot, program) = ("host".to_owned(), String::new(), String::new());
+    Process { host, pid: 1, boot, started: 1, program, workers: 1 }
+}
+
+fn what_was_taken_over_is_not_clean_until_somebody_has_shut_out_its_holder(kind: Kind) {
+    let database = Database::start(kind);
+    let settings = ClusterSettings { database: Some(database.url().parse().unwrap()), ..ClusterSettings::default() };
+    let mut connection = Access::from_settings(&settings).unwrap().expect("a database is named").connect().unwrap();
+    connection.init("an identity").unwrap();
+    let (one, other) = (connection.register(&somebody()).unwrap(), connection.register(&somebody()).unwrap());
+    let key = Key { message: NAME.into(), part: "recipients.mail.1".into() };
+    let lasts = settings.lease;
+    let won = |connection: &mut Box<dyn sympa_dist::claim::database::Database>, process| match connection
+        .claim(&key, process, "worker", lasts)
+    {
+        Ok(Claimed::Won { fence, clean }) => (fence, clean),
+        _ => panic!("nobody has it"),
+    };
+    let (first, clean) = won(&mut connection, one);
+    assert!(clean, "nobody had it");
+    let Ok(Claimed::HeldBy(holder)) = connection.claim(&key, other, "worker", lasts) else { panic!("the one has it") };
+    let fence = connection.take_over(&key, holder.version, other, "worker", lasts).unwrap().expect("it is as it was");
+    assert!(fence > first);
+    connection.give_back(&key, one, first, true).unwrap();
+    assert!(
+        matches!(connection.claim(&key, one, "worker", lasts), Ok(Claimed::HeldBy(_))),
+        "the stale one gives nothing back"
+    );
+    connection.give_back(&key, other, fence, false).unwrap();
+    let (fence, clean) = won(&mut connection, other);
+    assert!(!clean, "it was taken over, and nobody was shut out");
+    connection.leave(other).unwrap();
+    let other = connection.register(&somebody()).unwrap();
+    let (again, clean) = won(&mut connection, other);
+    assert!(!clean && again > fence);
+    connection.give_back(&key, other, again, true).unwrap();
+    assert!(won(&mut connection, one).1, "the last holder was shut out");
+}
+
+/// Whoever is after a retry packet takes its parent over, too, and gives it back unsent; so does one whose disk was full.
+fn a_takeover_that_only_looked_leaves_it_to_the_next_one_to_shut_the_holder_out(kind: Kind) {
+    let database = Database::start(kind);
+    let site = shared(&database, "2s");
+    let everybody = members("one-", 30);
+    let files = [
+        ("recipients.mail.1", lines(&everybody)),
+        ("recipients.mail.1.status", format!("{}\n", everybody[9])),
+        ("message", message(NAME)),
+    ];
+    let lease = database.table("lease");
+    let columns = "message, part, process, worker, fence, renewed, lasts, since, expires, clean";
+    let row = format!("'{NAME}', 'recipients.mail.1', NULL, 'worker-0', 5, 1, 2000, now(), now(), false");
+    database.sql(&format!("INSERT INTO {lease} ({columns}) VALUES ({row})"));
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    site.spool.put("5", NAME, &files);
+    let status = site.spool.at("5").join(NAME).join("recipients.mail.1.status");
+    let held = fs::File::open(&status).unwrap();
+    let _node = site.node("one");
+    site.sink.wait_for_recipients(10);
+    assert_ne!(fs::metadata(&status).unwrap().ino(), held.metadata().unwrap().ino());
+    site.spool.wait_until_empty();
+}
+
 /// Whoever watches a lease for as long as it lasts would take it for one that nobody renews.
 fn what_is_made_anew_is_never_taken_for_what_was_there_before(kind: Kind) {
     let database = Database::start(kind);
     let settings = ClusterSettings { database: Some(database.url().parse().unwrap()), ..ClusterSettings::default() };
     let mut connection = Access::from_settings(&settings).unwrap().expect("a database is named").connect().unwrap();
     connection.init("an identity").unwrap();
-    let process = Process {
-        host: "host".to_owned(),
-        pid: 1,
-        boot: String::new(),
-        started: 1,
-        program: String::new(),
-        workers: 1,
-    };
+    let process = somebody();
     let (one, other) = (connection.register(&process).unwrap(), connection.register(&process).unwrap());
     let key = Key { message: "".into(), part: "incoming".into() };
     let mut version = |finished| {
-        let Claimed::Won { fence } = connection.claim(&key, one, "worker", settings.lease).unwrap() else {
+        let Claimed::Won { fence, .. } = connection.claim(&key, one, "worker", settings.lease).unwrap() else {
             panic!("nobody has it");
         };
         let Claimed::HeldBy(holder) = connection.claim(&key, other, "worker", settings.lease).unwrap() else {
             panic!("the one has it");
         };
-        connection.release(&key, one, fence, finished).unwrap();
+        match finished {
+            true => connection.finish(&key, one, fence).unwrap(),
+            false => connection.give_back(&key, one, fence, true).unwrap(),
+        }
         holder.version
     };
     let (first, second, third) = (version(true), version(false), version(true));

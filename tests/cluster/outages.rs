@@ -51,10 +51,7 @@ fn goes_away_and_comes_back(kind: Kind, away: fn(&mut Database), back: fn(&mut D
     let at = site.sink.recipients();
     site.sink.wait_for_recipients(at + 50);
     for node in &nodes {
-        // At a boundary, or behind a dot whose answer came when the lease was over.
-        let stopped = || ["stops at this boundary", "its lease is over"].map(|line| node.lines_with(&[line]).len());
-        let both = || stopped().iter().sum::<usize>() >= 2;
-        wait_until("both of its workers to stop", both, || node.log());
+        both_workers_stop(node);
         node.wait_for_lines(1, AWAY);
     }
     let stopped = site.sink.recipients();
@@ -68,6 +65,12 @@ fn goes_away_and_comes_back(kind: Kind, away: fn(&mut Database), back: fn(&mut D
     nodes.iter().for_each(|node| told_once_a_change(node, 1));
     let account = audit(&site.sink.taken(), &everybody, &faults);
     assert!(account.repeats <= 4 * 10, "{account:?}");
+}
+
+/// At a boundary, or behind a dot whose answer came when the lease was over.
+fn both_workers_stop(node: &Node) {
+    let stopped = || ["stops at this boundary", "its lease is over"].map(|line| node.lines_with(&[line]).len());
+    wait_until("both of its workers to stop", || stopped().iter().sum::<usize>() >= 2, || node.log());
 }
 
 fn without_the_database_what_is_held_goes_on_for_as_long_as_its_lease_and_all_goes_on_when_it_is_back(kind: Kind) {
@@ -127,7 +130,7 @@ fn tables_of_another_spool_are_not_worked_with(kind: Kind) {
     database.go_down();
     database.come_up();
     node.wait_for_lines(1, &["database is away", "belong to another spool (of another spool,"]);
-    node.wait_for_lines(2, &["stops at this boundary"]);
+    both_workers_stop(&node);
     database.sql(&back);
     site.sink.takes(QUICKLY);
     site.spool.wait_until_empty();

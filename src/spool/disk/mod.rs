@@ -340,6 +340,13 @@ impl Dir {
         self.run(Op::Lock, "", || rustix::fs::flock(&own.fd, FlockOperation::LockExclusive).or_else(if_lockable))?;
         Ok(DirLock(own))
     }
+
+    /// As [`Self::lock`], but only for a moment: whoever has it may have been halted. `None`: it was in vain.
+    pub fn lock_soon(&self) -> Result<Option<DirLock>> {
+        let own = self.open_dir(".")?;
+        let is_got = soon(|| own.try_lock())?;
+        Ok(is_got.then_some(DirLock(own)))
+    }
 }
 
 /// Network file systems have no locks of directories. Among the hosts that share one, turns are taken elsewhere.
@@ -349,6 +356,19 @@ fn if_lockable(errno: rustix::io::Errno) -> rustix::io::Result<()> {
         Errno::BADF | Errno::INVAL | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP => Ok(()),
         errno => Err(errno),
     }
+}
+
+/// Tries again for a moment.
+fn soon(mut attempt: impl FnMut() -> Result<bool>) -> Result<bool> {
+    const TRIES: u32 = 20;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+    for _ in 1..TRIES {
+        if attempt()? {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    attempt()
 }
 
 /// See [`Dir::lock`].
@@ -470,6 +490,17 @@ impl SpoolFile {
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(errno),
         })
+    }
+
+    /// As [`Self::try_lock`], for a moment; an error if it is in vain: whoever has it may have been halted.
+    pub fn lock_soon(&self) -> Result<()> {
+        match soon(|| self.try_lock())? {
+            true => Ok(()),
+            false => {
+                let why = io::Error::new(io::ErrorKind::WouldBlock, "another process has it locked");
+                Err(DiskError::new(Op::Lock, &self.directory, OsStr::new(&*self.name), why))
+            }
+        }
     }
 
     /// As [`Self::try_lock`], but waits.
