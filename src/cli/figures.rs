@@ -71,7 +71,7 @@ pub struct Row {
 /// A pause.
 #[derive(Clone, Serialize, Debug)]
 pub struct PauseRow {
-    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL, with `%` for what a name can't have.
+    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL.
     pub what: String,
     /// `null`: its file can't be read.
     #[serde(flatten)]
@@ -82,7 +82,7 @@ pub struct PauseRow {
 
 impl PauseRow {
     pub fn of(paused: &Paused) -> PauseRow {
-        let (what, told) = (paused.name.to_string(), super::pause::told(&paused.name));
+        let (what, told) = (paused.name.plain(), super::pause::told(&paused.name));
         PauseRow { what, told, pause: paused.pause.clone() }
     }
 }
