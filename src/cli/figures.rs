@@ -232,7 +232,20 @@ pub fn age(seconds: u64) -> String {
 
 /// Somebody else's text, without what a terminal would obey.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect()
+}
+
+/// What a terminal would obey, or what turns text around or hides in it.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || {
+        matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    }
+}
+
+#[test]
+fn what_turns_text_around_or_hides_in_it_is_not_printed() {
+    assert_eq!(printable("a\u{202e}b\u{200b}c\u{2028}d\u{1b}é"), "a?b?c?d?é");
 }
 
 /// Local time, as in a log.
