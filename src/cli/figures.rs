@@ -71,7 +71,7 @@ pub struct Row {
 /// A pause.
 #[derive(Clone, Serialize, Debug)]
 pub struct PauseRow {
-    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL, with `%` for what a name can't have.
+    /// `everything`, `priority:5`, `list:news@my.dom`, or `relay:` and its URL.
     pub what: String,
     /// `null`: its file can't be read.
     #[serde(flatten)]
@@ -82,7 +82,7 @@ pub struct PauseRow {
 
 impl PauseRow {
     pub fn of(paused: &Paused) -> PauseRow {
-        let (what, told) = (paused.name.to_string(), super::pause::told(&paused.name));
+        let (what, told) = (paused.name.plain(), super::pause::told(&paused.name));
         PauseRow { what, told, pause: paused.pause.clone() }
     }
 }
@@ -232,7 +232,20 @@ pub fn age(seconds: u64) -> String {
 
 /// Somebody else's text, without what a terminal would obey.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect()
+}
+
+/// What a terminal would obey, or what turns text around or hides in it.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || {
+        matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    }
+}
+
+#[test]
+fn what_turns_text_around_or_hides_in_it_is_not_printed() {
+    assert_eq!(printable("a\u{202e}b\u{200b}c\u{2028}d\u{1b}é"), "a?b?c?d?é");
 }
 
 /// Local time, as in a log.

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::mail::{Epoch, Level, Moment};
+use crate::mail::{Epoch, Level, Moment, Priority};
 use crate::schedule::{Arrival, Backlog, Boundary, Group, Key, Policy};
 use crate::spool::layout::MessageName;
 
 use super::clock;
 use super::message::OpenMessage;
 use super::pauses::InForce;
-use super::register::Register;
+use super::register::{Away, Register};
 
 /// See the module.
 pub struct Board {
@@ -37,6 +37,9 @@ struct Inner {
     paused: HashSet<Key>,
     pauses: Arc<InForce>,
     waiting: [Waiting; Crew::COUNT],
+    /// Messages that were told to be held since the last scan, and are so as far as is known: workers and the scheduler
+    /// thread see a hold at the same time.
+    held: HashSet<MessageName>,
     /// Counts looks at directories.
     look: u32,
     list_limit: ListLimit,
@@ -98,8 +101,18 @@ pub struct Assignment {
 pub enum Found {
     New,
     Known,
-    /// It was believed to be at this level.
-    From(Level),
+    /// It was believed, and told, to be there.
+    From(Priority),
+}
+
+/// What a message that is not at a level any more was to the board.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// It was not believed to be there.
+    Unknown,
+    /// Somebody has a packet of it, or has just removed it.
+    Busy,
+    Forgotten,
 }
 
 /// What a worker without work gets.
@@ -138,6 +151,7 @@ impl Board {
             backlog: Backlog::with(policy),
             known: Register::default(),
             paused: HashSet::new(),
+            held: HashSet::new(),
             pauses: Arc::default(),
             waiting: [waiting(Crew::Any), waiting(Crew::UpTo(Level::FIRST))],
             look: 0,
@@ -165,14 +179,19 @@ impl Board {
         if let Some(key) = inner.known.find(&name) {
             let known = inner.known.get_mut(key).expect("just found");
             (known.seen_again, known.look) = (true, look);
-            if known.level == level {
-                return Found::Known;
-            }
+            let away = known.away.take();
             let from = std::mem::replace(&mut known.level, level);
-            inner.backlog.requeued(key, level);
-            inner.look_again(key);
-            self.hand_out(&mut inner);
-            return Found::From(from);
+            if from != level {
+                inner.backlog.requeued(key, level);
+                inner.look_again(key);
+                self.hand_out(&mut inner);
+            }
+            return match away {
+                Some(Away::Held) => Found::From(Priority::Held),
+                Some(Away::Gone) => Found::New,
+                None if from == level => Found::Known,
+                None => Found::From(Priority::At(from)),
+            };
         }
         let is_paused = inner.pauses.stops(name.id.list(), level);
         let due = name.not_before();
@@ -192,10 +211,50 @@ impl Board {
     }
 
     /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary, or
-    /// has just removed it, and knows better where it went. `true`: it is forgotten.
-    pub fn missing(&self, name: &MessageName, level: Level) -> bool {
+    /// has just removed it, and knows better where it went.
+    pub fn missing(&self, name: &MessageName, level: Level) -> Missing {
         let mut inner = self.inner.lock();
-        inner.known.find(name).is_some_and(|key| inner.forget_missing(key, level).is_some())
+        let Some(key) = inner.known.find(name) else { return Missing::Unknown };
+        match inner.forget_missing(key, level) {
+            Some(_) => Missing::Forgotten,
+            None if inner.known.get(key).is_some_and(|known| known.level == level) => Missing::Busy,
+            None => Missing::Unknown,
+        }
+    }
+
+    /// A message was seen to be held. `true`: nobody has told so yet, and the caller does.
+    pub fn held(&self, name: &MessageName) -> bool {
+        self.inner.lock().held(name)
+    }
+
+    /// Whether it was told to be held since the last scan.
+    pub fn is_told_held(&self, name: &MessageName) -> bool {
+        self.inner.lock().held.contains(name)
+    }
+
+    /// It was seen not to be held any more.
+    pub fn not_held(&self, name: &MessageName) {
+        self.inner.lock().held.remove(name);
+    }
+
+    /// What the kernel had to tell of holds is told long since.
+    pub fn forget_held(&self) {
+        self.inner.lock().held = HashSet::new();
+    }
+
+    /// A worker has seen, at its boundary, that the message has left its level. `true`: nobody has told so yet, and the
+    /// caller does.
+    pub fn left(&self, key: Key, to: Away) -> bool {
+        let mut inner = self.inner.lock();
+        // Whoever had it forgotten has told why.
+        let Some(known) = inner.known.get_mut(key) else { return false };
+        match to {
+            Away::Held => {
+                let name = known.name();
+                inner.held(&name)
+            }
+            Away::Gone => known.away.replace(Away::Gone) != Some(Away::Gone),
+        }
     }
 
     /// A directory is about to be listed, and each message in it said to be found.
@@ -273,18 +332,29 @@ impl Board {
         self.hand_out(&mut inner);
     }
 
-    /// The message was found elsewhere by the worker that is on it. `true` if that is news.
-    pub fn moved(&self, key: Key, level: Level) -> bool {
+    /// A hold that was to be told failed.
+    pub fn stays(&self, key: Key) {
         let mut inner = self.inner.lock();
-        if let Some(known) = inner.known.get_mut(key)
-            && known.level != level
-        {
-            known.level = level;
-            inner.backlog.requeued(key, level);
-            inner.look_again(key);
-            return true;
-        }
-        false
+        let Some(known) = inner.known.get_mut(key) else { return };
+        known.away = None;
+        let name = known.name();
+        inner.held.remove(&name);
+    }
+
+    /// The message was found elsewhere by the worker that is on it. Where it was told to be before, if that is news.
+    pub fn moved(&self, key: Key, level: Level) -> Option<Priority> {
+        let mut inner = self.inner.lock();
+        let known = inner.known.get_mut(key).filter(|known| known.level != level)?;
+        let from = match known.away.take() {
+            Some(_) => Priority::Held,
+            None => Priority::At(known.level),
+        };
+        known.level = level;
+        let name = known.name();
+        inner.held.remove(&name);
+        inner.backlog.requeued(key, level);
+        inner.look_again(key);
+        Some(from)
     }
 
     /// Gives packets to the workers that wait, right now: a packet that an idle worker is about to take must not make a busy
@@ -436,6 +506,13 @@ impl Inner {
         Some(Assignment { key, name: known.name(), level: known.level, open: known.open.clone() })
     }
 
+    fn held(&mut self, name: &MessageName) -> bool {
+        let is_first = self.held.insert(name.clone());
+        let known = self.known.find(name).and_then(|key| self.known.get_mut(key));
+        let before = known.and_then(|known| known.away.replace(Away::Held));
+        is_first && before != Some(Away::Held)
+    }
+
     fn forget_missing(&mut self, key: Key, level: Level) -> Option<MessageName> {
         let known = self.known.get(key).filter(|known| known.level == level)?;
         // Of an idle one, the worker that had its last packet is looking what is left, and may have removed it itself.
@@ -489,11 +566,30 @@ mod tests {
         let name: MessageName = "my-list@my.dom.1192613090.972".parse().unwrap();
         board.found(name.clone(), Level::LAST, clock::now());
         let Next::Work(assignment) = board.next(Crew::Any, None) else { panic!("there is one") };
-        assert!(!board.missing(&name, Level::LAST), "somebody works on it");
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Busy, "somebody works on it");
         assert!(board.done(assignment.key), "that was its last packet");
-        assert!(!board.missing(&name, Level::LAST), "the folder goes before the worker says that it is distributed");
+        let why = "the folder goes before the worker says that it is distributed";
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Busy, "{why}");
         board.gone(assignment.key);
         assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::New);
-        assert!(board.missing(&name, Level::LAST));
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Forgotten);
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Unknown);
+    }
+
+    #[test]
+    fn a_hold_is_told_by_whoever_sees_it_first_and_a_release_is_one() {
+        let board = Board::new(Policy::default(), Box::new(|_| None));
+        let name: MessageName = "my-list@my.dom.1192613090.972".parse().unwrap();
+        board.found(name.clone(), Level::LAST, clock::now());
+        let Next::Work(Assignment { key, .. }) = board.next(Crew::Any, None) else { panic!("there is one") };
+        assert_eq!([board.left(key, Away::Held), board.left(key, Away::Held), board.held(&name)], [true, false, false]);
+        board.forget_held();
+        assert!(!board.left(key, Away::Held), "a scan changes nothing for who still has to see it");
+        board.not_held(&name);
+        assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::From(Priority::Held));
+        assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::Known);
+        assert_eq!([board.held(&name), board.left(key, Away::Held)], [true, false]);
+        assert_eq!(board.moved(key, Level::FIRST), Some(Priority::Held));
+        assert_eq!([board.left(key, Away::Gone), board.left(key, Away::Gone)], [true, false]);
     }
 }

@@ -17,6 +17,7 @@ use super::clock;
 use super::events::Happening;
 use super::message::OpenMessage;
 use super::pauses::InForce;
+use super::register::Away;
 use super::telling::text;
 use super::worker::{End, Worker};
 
@@ -115,8 +116,8 @@ impl Worker {
             Ok(Some((Priority::At(now), true))) => {
                 if now != *level {
                     info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
-                    if self.shared.board.moved(key, now) {
-                        self.tell_requeued(message, *level, Priority::At(now));
+                    if let Some(from) = self.shared.board.moved(key, now) {
+                        self.shared.tell_requeued(message.folder.name(), from, Priority::At(now));
                     }
                     *level = now;
                 }
@@ -124,12 +125,16 @@ impl Worker {
             }
             Ok(Some((Priority::Held, _))) => {
                 info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
-                self.tell_requeued(message, *level, Priority::Held);
+                if self.shared.board.left(key, Away::Held) {
+                    self.shared.tell_requeued(message.folder.name(), Priority::At(*level), Priority::Held);
+                }
                 Err(End::Gone)
             }
             Ok(None) => {
                 info!(message_id = %message.folder.id(), from = %level, "taken away while being sent: stops at this boundary");
-                self.shared.tell_gone(message.folder.name());
+                if self.shared.board.left(key, Away::Gone) {
+                    self.shared.tell_gone(message.folder.name());
+                }
                 Err(End::Gone)
             }
             Err(error) => {

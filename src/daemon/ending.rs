@@ -15,6 +15,7 @@ use crate::spool::set_aside;
 use super::clock;
 use super::events::Happening;
 use super::message::OpenMessage;
+use super::register::Away;
 use super::worker::{DISK_PAUSE, RECHECK, Worker};
 
 impl Worker {
@@ -89,18 +90,26 @@ impl Worker {
         if message.held.swap(true, Ordering::SeqCst) {
             return self.shared.board.gone(key);
         }
+        // Before the watch sees it, which would tell of it as somebody's.
+        let is_news = self.shared.board.left(key, Away::Held);
         match moves::hold(&self.shared.spool, id, clock::epoch(), set_aside::PROGRAM, why) {
             Ok(moved) => {
-                // Another worker, or an operator, may have been faster.
                 if let Moved::Moved { from, .. } = moved {
                     warn!(message_id = %id, "message is held: {why}; nobody is lost, release it when this is mended");
                     self.shared.tell(|| Happening::Held { message: id.clone(), from, why: why.to_owned() });
+                } else if is_news
+                    && moved == Moved::AlreadyThere(Priority::Held)
+                    && let Some(level) = self.shared.board.level(key)
+                {
+                    // An operator was faster.
+                    self.shared.tell_requeued(message.folder.name(), Priority::At(level), Priority::Held);
                 }
                 self.shared.board.gone(key);
             }
             Err(error) => {
                 error!(message_id = %id, "{why}; holding it: {error}");
                 message.held.store(false, Ordering::SeqCst);
+                self.shared.board.stays(key);
                 self.shared.board.put_off(key, clock::epoch().plus(60));
             }
         }

@@ -109,8 +109,8 @@ const MOST_TOLD: usize = 100;
 
 fn told(paused: &Paused) -> String {
     match &paused.pause {
-        Some(pause) => shortened(format!("{} by {}: {}", paused.name, pause.by, pause.why)),
-        None => format!("{}: its file can't be read", paused.name),
+        Some(pause) => shortened(format!("{} by {}: {}", paused.name.plain(), pause.by, pause.why)),
+        None => format!("{}: its file can't be read", paused.name.plain()),
     }
 }
 
@@ -126,10 +126,10 @@ impl Shared {
         }
         for paused in pauses.iter().filter(|paused| !before.0.contains(paused)) {
             let (by, why) = paused.pause.as_ref().map_or(("somebody", "its file can't be read"), |p| (&p.by, &p.why));
-            info!(what = %paused.name, by, "paused: {why}");
+            info!(what = paused.name.plain(), by, "paused: {why}");
         }
         for paused in before.0.iter().filter(|paused| !pauses.iter().any(|now| now.name == paused.name)) {
-            info!(what = %paused.name, "resumed");
+            info!(what = paused.name.plain(), "resumed");
         }
         let pauses = Arc::new(InForce(pauses));
         // The board first: whoever goes by the old ones is told so by it.

@@ -31,6 +31,15 @@ pub struct Known {
     pub level: Level,
     /// A watch or a scan has seen it since it is known.
     pub seen_again: bool,
+    /// That it is not at its level any more was told, while somebody works on it.
+    pub away: Option<Away>,
+}
+
+/// Where a message has gone of which somebody has a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Away {
+    Held,
+    Gone,
 }
 
 impl Known {
@@ -54,7 +63,7 @@ impl Register {
         if self.lines.len() <= key.slot() {
             self.lines.resize_with(key.slot() + 1, || None);
         }
-        self.lines[key.slot()] = Some(Known { key, name, open: None, look, level, seen_again: false });
+        self.lines[key.slot()] = Some(Known { key, name, open: None, look, level, seen_again: false, away: None });
         let (lines, hasher) = (&self.lines, &self.hasher);
         self.by_name.insert_unique(hash, key.slot() as u32, |&slot| hasher.hash_one(name_at(lines, slot)));
     }

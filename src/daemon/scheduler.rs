@@ -23,7 +23,7 @@ use crate::spool::progress::Sync;
 use crate::spool::running;
 use crate::spool::{Place, Spool};
 
-use super::board::{Board, Found};
+use super::board::{Board, Found, Missing};
 use super::clock::{self, Set};
 use super::events::Happening;
 use super::hints::{Desk, Hints};
@@ -162,7 +162,6 @@ fn run_on_a_spool(
         workers: Vec::new(),
         alive: (Some(alive), all_ended),
         told: HashSet::new(),
-        ahead: HashSet::new(),
         scan_again: [false; Priority::COUNT],
         has_gone: false,
         hands: clock::Hands::watch(),
@@ -197,8 +196,6 @@ struct Scheduler {
     alive: (Option<Sender<Never>>, Receiver<Never>),
     /// Strange names that the log has named already.
     told: HashSet<(Priority, std::ffi::OsString)>,
-    /// Messages that were seen to be held before the kernel told of it. Forgotten with the next scan.
-    ahead: HashSet<MessageName>,
     /// Directories in which a flat drop is still being written.
     scan_again: [bool; Priority::COUNT],
     /// The spool is not at its path any more.
@@ -309,7 +306,7 @@ impl Scheduler {
                         return Ended::Replaced(self.stop(control), settings);
                     }
                     self.look_at_the_clock();
-                    self.ahead.clear();
+                    self.shared.board.forget_held();
                     self.tidy();
                     self.shared.look_for_pauses();
                     for priority in Priority::all() {
@@ -411,7 +408,7 @@ impl Scheduler {
                 Ok(Looked::Message(name)) => {
                     let known = self.found(*priority, name.clone());
                     // Of what is held nothing is known here: that it went there was told when it left.
-                    let is_told = self.ahead.remove(&name) && *priority == Priority::Held;
+                    let is_told = *priority == Priority::Held && self.shared.board.is_told_held(&name);
                     if known != Found::Known && !is_told {
                         come.insert(name.id.clone(), (*priority, name, known));
                     }
@@ -422,20 +419,30 @@ impl Scheduler {
                 Err(error) => error!("{}", error.fate("it is looked at again by the next scan")),
             }
         }
-        for (from, name) in absent {
-            let forgotten = from.level().is_some_and(|level| self.shared.board.missing(&name, level));
+        let missing = |(from, name): (Priority, MessageName)| {
+            let missing = from.level().map_or(Missing::Unknown, |level| self.shared.board.missing(&name, level));
+            (from, name, missing)
+        };
+        let mut absent: Vec<(Priority, MessageName, Missing)> = absent.into_iter().map(missing).collect();
+        // Of one that moved twice in between it is told from where it was believed to be.
+        absent.sort_by_key(|(_, _, missing)| *missing == Missing::Unknown);
+        for (from, name, missing) in absent {
+            if from == Priority::Held {
+                self.shared.board.not_held(&name);
+            }
             // The kernel tells of a rename's two sides one after the other, and the second may not have come yet.
-            if (forgotten || from == Priority::Held)
+            if (missing != Missing::Unknown || from == Priority::Held)
                 && !come.contains_key(&name.id)
                 && let Some(to) = self.whereabouts(&name)
             {
                 let known = self.found(to, name.clone());
-                if to == Priority::Held {
-                    self.ahead.insert(name.clone());
+                // It is back, or a worker has followed it and told so.
+                if known == Found::Known || to == from && known == Found::New {
+                    continue;
                 }
                 come.insert(name.id.clone(), (to, name.clone(), known));
             }
-            self.tell_absence(from, name, forgotten, &mut come);
+            self.tell_absence(from, name, missing, &mut come);
         }
         for (priority, name, known) in come.into_values() {
             self.tell_presence(priority, name, known);
@@ -470,6 +477,7 @@ impl Scheduler {
         // What is held is nobody's work: the board doesn't even hear of it.
         let Priority::At(level) = priority else { return Found::New };
         let id = name.id.clone();
+        self.shared.board.not_held(&name);
         let found = self.shared.board.found(name, level, clock::now());
         if found == Found::New {
             info!(message_id = %id, priority = %level, "message has arrived");
@@ -485,17 +493,27 @@ impl Scheduler {
     }
 
     /// Tells that a message is not at `from` any more: where it went, if that was seen in the same look around.
-    fn tell_absence(&self, from: Priority, name: MessageName, forgotten: bool, come: &mut Come) {
+    fn tell_absence(&self, from: Priority, name: MessageName, missing: Missing, come: &mut Come) {
         let message = name.id.clone();
-        match come.remove(&message) {
-            // A worker is on it, and tells at its boundary.
-            Some((Priority::Held, ..)) if from != Priority::Held && !forgotten => {}
+        let there = come.remove(&message);
+        let from = match there {
+            Some((_, _, Found::From(told))) => told,
+            _ => from,
+        };
+        match there {
+            Some((Priority::Held, now, _)) if from != Priority::Held => {
+                // A worker that is on it may have seen it at its boundary.
+                if self.shared.board.held(&now) {
+                    self.shared.tell_requeued(&now, from, Priority::Held);
+                }
+            }
             Some((to, now, _)) if to != from => self.shared.tell_requeued(&now, from, to),
             Some((priority, now, _)) => {
                 let not_before = now.not_before().map(|at| at.0);
                 self.shared.tell(|| Happening::Rescheduled { message, priority, not_before });
             }
-            None if forgotten || from == Priority::Held => self.shared.tell_gone(&name),
+            None if missing == Missing::Forgotten || from == Priority::Held => self.shared.tell_gone(&name),
+            // A worker is on it, and tells at its boundary.
             None => {}
         }
     }
@@ -505,7 +523,7 @@ impl Scheduler {
         match known {
             Found::New => self.shared.tell(|| Happening::Arrived { message, priority, not_before }),
             Found::From(from) => {
-                self.shared.tell_requeued(&name, Priority::At(from), priority);
+                self.shared.tell_requeued(&name, from, priority);
             }
             Found::Known => {}
         }

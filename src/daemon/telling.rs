@@ -80,10 +80,6 @@ impl Worker {
         self.shared.tell(|| Happening::SetAside { message: message.clone(), why: why.to_owned() });
     }
 
-    pub(super) fn tell_requeued(&self, message: &OpenMessage, from: Level, to: Priority) {
-        self.shared.tell_requeued(message.folder.name(), Priority::At(from), to);
-    }
-
     /// Recipients that the relay refused, by what comes of it: deferred `until`, or failed for good.
     pub(super) fn tell_refused(
         &self,

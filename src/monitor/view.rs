@@ -561,6 +561,7 @@ impl Known {
         let open = self.packets.iter().filter(|packet| packet.name.retry.is_none() && packet.done < packet.recipients);
         let packets_total = figures.map_or(0, |figures| figures.packets);
         let rate = self.rate.as_ref().map_or(0.0, |rate| rate.at(around.now));
+        let stuck = self.stuck(state, circumstances);
         Row {
             queue_name: self.priority.to_string(),
             queue_id: id.to_string(),
@@ -585,8 +586,9 @@ impl Known {
             workers: around.working.iter().filter(|at| at.message == *id).count(),
             held: figures.and_then(|figures| figures.held.as_deref().cloned()),
             rate,
-            time_left: time_left(left, rate),
-            stuck: self.stuck(state, circumstances).map(|stuck| stuck.told(utc)),
+            // What is in the way may be so for any time.
+            time_left: time_left(left, rate).filter(|_| stuck.is_none()),
+            stuck: stuck.map(|stuck| stuck.told(utc)),
         }
     }
 

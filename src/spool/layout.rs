@@ -222,6 +222,14 @@ impl FromStr for PauseName {
 }
 
 impl PauseName {
+    /// As people and programs call it, and give it back: a relay's URL is not escaped, as it has to be for a file.
+    pub fn plain(&self) -> String {
+        match self {
+            PauseName::Relay(relay) => format!("{PAUSED_RELAY}{relay}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a file can have this name.
     pub fn fits(&self) -> bool {
         self.to_string().len() <= LONGEST_NAME

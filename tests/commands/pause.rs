@@ -40,7 +40,7 @@ fn the_queue_says_who_paused_what_when_why_and_until_when() {
     assert!(rows[1].get("paused").is_none(), "the other list's is not: {}", rows[1]);
     let listed = bench.json("queue --pauses --json");
     let time = |member: &str| listed[1][member].as_u64().unwrap();
-    assert_eq!(listed[1]["what"], "relay:smtp:%2F%2Fmx.example.org");
+    assert_eq!(listed[1]["what"], "relay:smtp://mx.example.org");
     assert_eq!(time("until") - time("since"), 7200);
     bench.runs(&format!("show {ID}"), DONE).prints(&["paused      list a@pause.example.org"]);
     bench.runs("check", DONE);

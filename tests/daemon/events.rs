@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sympa_dist::daemon::events::{Event, Happening, Subscription};
 use sympa_dist::daemon::live::Live;
-use sympa_dist::mail::Level;
+use sympa_dist::mail::{Level, Priority};
 use sympa_dist::spool::moves;
 
 use crate::support::log;
@@ -118,4 +118,56 @@ fn a_message_that_is_moved_is_told_of_as_moved_and_refusals_are_told_with_the_re
         told.iter()
             .any(|event| matches!(&event.what, Happening::Failed { reply, .. } if reply.contains("no such user")))
     );
+}
+
+/// Each requeue of the message, in order: from and to.
+fn requeues(told: &[Arc<Event>], message: &str) -> Vec<String> {
+    let of = told.iter().filter_map(|event| match &event.what {
+        Happening::Requeued { message: of, from, to, .. } if of.to_string() == message => Some(format!("{from} {to}")),
+        _ => None,
+    });
+    of.collect()
+}
+
+#[test]
+fn a_hold_is_told_once_when_it_is_made_however_many_work_on_the_message_and_so_is_a_release_before_their_boundary() {
+    const ID: &str = "two@held.example.org.1700000000.1";
+    let spool = TestSpool::new();
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let relay = Relay::start(Policy::new().dot(move |envelope| {
+        if envelope.order <= 2 {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    let live = Arc::new(Live::default());
+    let (subscription, mut told) = (live.events.subscribe(1000), Vec::new());
+    let running = Running::start_live(settings(spool.path(), relay.url(), 2), &live);
+    log::wait_for_line(&["distributing", &spool.path().display().to_string()]);
+    spool.put_packets("2", ID, &[members("m", 30), members("n", 30)]);
+    gate.wait_for(2);
+    let now = sympa_dist::mail::Epoch(1_700_000_000);
+    let mut wait_for_requeues = |n: usize| {
+        let seen = || {
+            story(&subscription, &mut told, ID);
+            requeues(&told, ID).len() >= n
+        };
+        wait_until("it is told", seen, || n.to_string());
+    };
+    moves::hold(&spool.open(), &id(ID), now, "pat", "a look").unwrap();
+    wait_for_requeues(1);
+    moves::release(&spool.open(), &id(ID), None, Priority::At(Level::LAST)).unwrap();
+    wait_for_requeues(2);
+    moves::hold(&spool.open(), &id(ID), now, "pat", "another look").unwrap();
+    wait_for_requeues(3);
+    gate.open();
+    wait_until("both stop", || live.working().is_empty(), String::new);
+    moves::release(&spool.open(), &id(ID), None, Priority::At(Level::LAST)).unwrap();
+    spool.wait_until_empty();
+    running.stop();
+    let story = story(&subscription, &mut told, ID);
+    assert_eq!(requeues(&told, ID), ["2 z", "z 2", "2 z", "z 2"], "{story:?}");
+    assert_eq!(story.iter().filter(|event| *event == "arrived").count(), 1, "{story:?}");
+    assert!(!story.contains(&"gone".to_owned()), "{story:?}");
 }

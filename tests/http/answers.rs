@@ -104,6 +104,20 @@ fn whoever_has_the_token_moves_messages_and_nobody_else() {
 }
 
 #[test]
+fn a_paused_relay_is_resumed_by_the_name_that_is_told() {
+    let served = Served::idle(two_messages());
+    let answer = served.act("/api/v1/pause", json!({"relay": "smtp://127.0.0.1:1", "reason": "a test"})).1;
+    assert_eq!(answer["what"], "relay:smtp://127.0.0.1:1");
+    let pauses = || served.get("/api/v1/queue")["pauses"].clone();
+    wait_until("it is shown", || pauses()[0]["what"].is_string(), || pauses().to_string());
+    let shown = pauses()[0]["what"].as_str().unwrap().strip_prefix("relay:").unwrap().to_owned();
+    assert_eq!(
+        served.act("/api/v1/resume", json!({"relay": shown})),
+        (200, json!({"result": "resumed", "what": answer["what"]}))
+    );
+}
+
+#[test]
 fn a_server_without_a_token_only_shows_and_a_token_that_all_may_read_serves_nobody() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);

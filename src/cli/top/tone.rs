@@ -2,6 +2,7 @@
 //!
 //! No meaning is in a colour alone, nothing that others wrote reaches the terminal but as letters.
 
+use crate::cli::figures::is_unprintable;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
@@ -40,12 +41,8 @@ impl Look {
 
     /// Letters, and nothing that a terminal would obey, or that would turn the line around.
     pub fn clean(self, text: &str) -> String {
-        let is_hidden = |c: char| {
-            matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
-                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        };
         let letter = |c: char| {
-            if c.is_control() || is_hidden(c) || (!self.unicode && !c.is_ascii()) { '?' } else { c }
+            if is_unprintable(c) || (!self.unicode && !c.is_ascii()) { '?' } else { c }
         };
         text.chars().map(letter).collect()
     }

@@ -254,7 +254,7 @@ async fn pause(State(served): State<App>, Order(order): Order<ToPause>) -> Answe
     }
     let now = clock::now();
     let until = r#for.map(|time| now.plus(Duration::from_secs(time)).epoch().0);
-    let told = name.to_string();
+    let told = name.plain();
     let act = move |spool: &Spool, _: &App| {
         pause::pause(spool, &name, &Pause { since: now.epoch().0, by: BY.into(), why, until })
     };
@@ -264,7 +264,7 @@ async fn pause(State(served): State<App>, Order(order): Order<ToPause>) -> Answe
 
 async fn resume(State(served): State<App>, Order(which): Order<ToResume>) -> Answer {
     let name = name(&served, which)?;
-    let told = name.to_string();
+    let told = name.plain();
     match on_spool(served, move |spool, _| pause::resume(spool, &name)).await? {
         true => Ok(Json(json!({"result": "resumed", "what": told})).into_response()),
         false => Err(Problem::new(StatusCode::NOT_FOUND, format!("{told} is not paused"))),

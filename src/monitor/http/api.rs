@@ -101,7 +101,7 @@ async fn queue(State(served): State<App>) -> Json<Value> {
         .map(|paused| {
             let pause = paused.pause.as_ref();
             json!({
-                "what": paused.name.to_string(), "since": pause.map(|pause| pause.since), "by": pause.map(|pause| &pause.by),
+                "what": paused.name.plain(), "since": pause.map(|pause| pause.since), "by": pause.map(|pause| &pause.by),
                 "why": pause.map(|pause| &pause.why), "until": pause.and_then(|pause| pause.until),
             })
         })

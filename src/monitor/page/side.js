@@ -184,7 +184,7 @@ export function showPauses(pauses, resume) {
   if (key === pausesShown) return;
   pausesShown = key;
   byId("pauses").replaceChildren(...pauses.map((pause) => {
-    // As the pause's file is called: `everything`, `priority:5`, `list:news@my.dom`.
+    // `everything`, `priority:5`, `list:news@my.dom`.
     const [, selector, name] = /^(relay|list|priority):(.*)$/s.exec(pause.what) ?? [];
     const what = selector ? `${selector} ${name}` : pause.what;
     const notes = [pause.by && `by ${pause.by}`, pause.since && `since ${dateTime(pause.since)}`, pause.until ? `until ${dateTime(pause.until)}` : "until it is resumed"];
