@@ -125,7 +125,7 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand show" -s h -l help
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l list -d 'A line for each message of this list' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l since -d 'A line for each message to which something happened from then on: 2h (ago), 2026-12-01, 2026-12-01T18:00, a time with its zone, or unix seconds' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l until -d 'The same, up to then' -r
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l events -d 'Event logs, with their predecessors: one a host [key: events.path]' -r -F
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l events -d 'An event log, with its predecessors; several: one a host [key: events.path]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r

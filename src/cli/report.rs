@@ -40,8 +40,8 @@ pub struct Report {
     /// A JSON object a message and line; for an ID with all its events
     #[arg(long)]
     json: bool,
-    /// Event logs, with their predecessors: one a host [key: events.path]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// An event log, with its predecessors; several: one a host [key: events.path]
+    #[arg(long, value_name = "FILE")]
     events: Vec<PathBuf>,
 }
 

@@ -239,7 +239,7 @@ fn logs_of_several_hosts_with_their_predecessors_are_one_story_in_order_of_time(
     bench.file("b.jsonl-20231114", &line(1_700_000_003.0, "b", "packet-taken", ID, &taken(2, 0, "")));
     bench.file("b.jsonl", &line(1_700_000_005.0, "b", "packet-left", ID, &left(2)));
     bench.file("b.jsonl.save", "not one of them");
-    let all = "--events a.jsonl b.jsonl a.jsonl.1";
+    let all = "--events a.jsonl --events b.jsonl --events a.jsonl.1";
     let story = Told::of(&mut bench.bare_command(&format!("report {ID} --json {all}")), DONE);
     assert_eq!(story.stderr, "");
     let story: Value = serde_json::from_str(&story.stdout).unwrap();

@@ -146,7 +146,8 @@ fn other_sites_pages_get_nothing() {
         assert_eq!(served.ask("GET", "/api/v1/queue", &[("Host", host)], "").0, 421, "{host:?}");
     }
     let port = served.address.rsplit_once(':').unwrap().1;
-    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), "[::1]".into()] {
+    // Numbers are nobody's name.
+    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), "[::1]".into(), "192.0.2.7".into()] {
         let (status, head, _) = served.ask("GET", "/api/v1/queue", &[("Host", &host)], "");
         assert_eq!(status, 200, "{host}");
         assert!(head.contains("content-security-policy: default-src 'none'") && head.contains("nosniff"), "{head}");

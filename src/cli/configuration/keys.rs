@@ -406,12 +406,22 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "http.hosts",
         set: |settings, text| {
-            settings.http.hosts = match text {
+            let hosts: Vec<String> = match text {
                 Text::One(hosts) => {
-                    hosts.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+                    hosts.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase).collect()
                 }
-                Text::List(hosts) => hosts.clone(),
+                Text::List(hosts) => hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             };
+            let is_name = |host: &str| {
+                let is_label = |label: &str| {
+                    !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                };
+                host.split('.').all(is_label)
+            };
+            if hosts.iter().any(|host| !is_name(host)) {
+                return Err("expected host names, without scheme and port".to_owned());
+            }
+            settings.http.hosts = hosts;
             Ok(())
         },
         show: |settings| {

@@ -1,6 +1,6 @@
 //! Who may ask, and for what.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -63,12 +63,17 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Named<T> {
 
 /// The names under which this listener may be asked.
 pub fn hosts(address: SocketAddr, more: &[String]) -> Vec<String> {
-    let own = match address.ip() {
-        ip if ip.is_loopback() => vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()],
-        std::net::IpAddr::V4(ip) => vec![ip.to_string()],
-        std::net::IpAddr::V6(ip) => vec![format!("[{ip}]")],
-    };
+    // Who listens everywhere is here, too. Its addresses need no names: see [`is_address`].
+    let ip = address.ip().to_canonical();
+    let own = (ip.is_loopback() || ip.is_unspecified()).then(|| "localhost".to_owned());
     own.into_iter().chain(more.iter().map(|host| host.to_ascii_lowercase())).collect()
+}
+
+/// An address in numbers is nobody's name: no page from elsewhere can have been fetched by it and mean this server (DNS rebinding
+/// takes a name).
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    bare.map_or_else(|| host.parse::<Ipv4Addr>().is_ok(), |bare| bare.parse::<Ipv6Addr>().is_ok())
 }
 
 /// What is wrong with a request (RFC 9457).
@@ -123,14 +128,22 @@ pub async fn check(State(served): State<App>, request: Request, next: Next) -> R
 
 fn strange_host(served: &App, request: &Request) -> Option<Response> {
     let hosts = served.hosts.as_ref()?;
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
-    if hosts.contains(&name) {
-        return None;
+    // RFC 9112 §3.2.
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Some(problem(StatusCode::BAD_REQUEST, "more than one Host"));
     }
-    let why = format!("the host {name:?} is none of this server's names; http.hosts adds one");
-    Some(problem(StatusCode::MISDIRECTED_REQUEST, why))
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // Where the target is a whole URL, it says whom it means.
+    let names = [Some(host), request.uri().authority().map(axum::http::uri::Authority::as_str)];
+    names.into_iter().flatten().find_map(|host| {
+        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
+        if hosts.contains(&name) || is_address(&name) {
+            return None;
+        }
+        let why = format!("the host {name:?} is none of this server's names; http.hosts adds one");
+        Some(problem(StatusCode::MISDIRECTED_REQUEST, why))
+    })
 }
 
 /// Before everything that changes something: the token.

@@ -82,7 +82,8 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
         let _entered = runtime.enter();
         bind(&http.listen).map_err(failed(&http.listen))?
     };
-    let allows_actions = address.is_none_or(|address| address.ip().is_loopback()) || http.insecure || tls.is_some();
+    let allows_actions =
+        address.is_none_or(|address| address.ip().to_canonical().is_loopback()) || http.insecure || tls.is_some();
     if token.is_some() && !allows_actions {
         warn!(
             listen = http.listen,
