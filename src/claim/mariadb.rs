@@ -130,6 +130,8 @@ impl MariaDb {
 
 impl Database for MariaDb {
     fn init(&mut self, identity: &str) -> Result<String> {
+        // One after the other; it ends with the connection.
+        self.0.query_drop("SELECT GET_LOCK('sympa_dist', 5)").map_err(failed)?;
         match self.identity() {
             Err(DatabaseError::NoTables) => {}
             found => return found,
