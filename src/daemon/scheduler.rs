@@ -503,7 +503,8 @@ impl Scheduler {
         match there {
             Some((Priority::Held, now, _)) if from != Priority::Held => {
                 // A worker that is on it may have seen it at its boundary.
-                if self.shared.board.held(&now) {
+                let is_news = self.shared.board.held(&now);
+                if is_news {
                     self.shared.tell_requeued(&now, from, Priority::Held);
                 }
             }
