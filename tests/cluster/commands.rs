@@ -183,8 +183,10 @@ fn of_two_that_share_a_spool_at_once_one_is_second(kind: Kind) {
     let site = Site::new(&database.url());
     for _ in 0..5 {
         let ended: Vec<bool> = std::thread::scope(|scope| {
-            let init = || site.command("cluster init").output().unwrap().status.success();
-            let threads = [scope.spawn(init), scope.spawn(init)];
+            // Each command writes the configuration that it is run with.
+            let commands = [site.command("cluster init"), site.command("cluster init")];
+            let init = |mut command: std::process::Command| command.output().unwrap().status.success();
+            let threads = commands.map(|command| scope.spawn(move || init(command)));
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(ended, [true, true]);
