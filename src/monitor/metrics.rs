@@ -103,12 +103,12 @@ impl Scrape {
                 }
             }
         }
-        let help = "Time since the oldest message arrived";
+        let help = "Time since the oldest message arrived, of those that are not scheduled for later";
         let name = "sympa_dist_queue_oldest_message_age_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let now = clock::epoch().0;
         for level in &levels {
-            let age = level.oldest_arrival_time.map_or(0, |at| now.saturating_sub(at));
+            let age = level.oldest_due.map_or(0, |at| now.saturating_sub(at));
             gauge(family.encode_family(&[("priority", level.priority.as_str())])?, age as f64)?;
         }
         Ok(())

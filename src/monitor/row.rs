@@ -60,6 +60,9 @@ pub struct LevelRow {
     pub failed: u64,
     pub recipients_done: u64,
     pub oldest_arrival_time: Option<u64>,
+    /// The same, without those whose time has not come: what they wait for is that. For whoever is called at night.
+    #[serde(skip)]
+    pub oldest_due: Option<u64>,
     pub rate: f64,
     pub time_left: Option<f64>,
 }
@@ -101,6 +104,7 @@ impl LevelRow {
             failed: 0,
             recipients_done: 0,
             oldest_arrival_time: None,
+            oldest_due: None,
             rate: 0.0,
             time_left: None,
         }
@@ -121,6 +125,9 @@ impl LevelRow {
         self.recipients_done += message.done;
         let oldest = self.oldest_arrival_time.map_or(message.arrival, |oldest| oldest.min(message.arrival));
         self.oldest_arrival_time = Some(oldest);
+        if message.state != State::Scheduled {
+            self.oldest_due = Some(self.oldest_due.map_or(message.arrival, |oldest| oldest.min(message.arrival)));
+        }
     }
 }
 

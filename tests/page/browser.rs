@@ -50,17 +50,27 @@ impl Browser {
     /// Beside others. `more`: further members of chromium's options.
     pub fn sized(width: u32, height: u32, more: Value) -> Browser {
         let place = tempfile::tempdir().unwrap();
-        let mut driver = Command::new("chromedriver")
-            .args(["--port=0"])
-            // What chromium leaves when it is killed goes with the rest.
-            .env("TMPDIR", place.path())
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver, of Debian's package chromium-driver");
-        let address = listens_at(&mut driver);
+        // The port that it is given for IPv4 may be somebody's for IPv6: then it ends, and gets another one.
+        let started = (0..5).find_map(|_| {
+            let mut driver = Command::new("chromedriver")
+                .args(["--port=0"])
+                // What chromium leaves when it is killed goes with the rest.
+                .env("TMPDIR", place.path())
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("chromedriver, of Debian's package chromium-driver");
+            match listens_at(&mut driver) {
+                Some(address) => Some((driver, address)),
+                None => {
+                    driver.wait().unwrap();
+                    None
+                }
+            }
+        });
+        let (driver, address) = started.expect("chromedriver names its port");
         let arguments = [
             "--headless=new".to_owned(),
             // The tests run as root as well, in a machine of their own, and open nothing but the page.
@@ -255,15 +265,16 @@ fn to((x, y): (i64, i64)) -> PointerAction {
     PointerAction::MoveTo { duration: Some(Duration::from_millis(30)), x: x as f64, y: y as f64 }
 }
 
-/// chromedriver says which port it was given, and goes on talking to nobody.
-fn listens_at(driver: &mut Child) -> SocketAddr {
+/// chromedriver says which port it was given, and goes on talking to nobody. `None`: it has ended without.
+fn listens_at(driver: &mut Child) -> Option<SocketAddr> {
     let mut lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
     let port = lines
         .by_ref()
         .map(|line| line.expect("chromedriver's output"))
         .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok());
+    let address = ([127, 0, 0, 1], port?).into();
     std::thread::spawn(move || lines.for_each(drop));
-    ([127, 0, 0, 1], port.expect("chromedriver names its port")).into()
+    Some(address)
 }
 
 fn from_base64(text: &str) -> Vec<u8> {

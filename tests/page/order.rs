@@ -135,6 +135,10 @@ fn the_rate_at_the_top_counts_what_is_done_already() {
     gate.wait_for(1);
     house.visit(&browser);
     browser.wait_for("the message", |browser| browser.count(&row(active)) == 1);
+    let shown = "return [...document.querySelectorAll('#figures dt')].find((e) => e.textContent === 'Rate').nextElementSibling.textContent";
+    let is_known =
+        |browser: &Browser| browser.script(shown, Value::Null).as_str().is_some_and(|rate| rate.ends_with("/s"));
+    browser.wait_for("a rate", is_known);
     let rate = "const at = [...document.querySelectorAll('#figures dt')].find((e) => e.textContent === 'Rate').nextElementSibling;";
     let watch = format!(
         "{rate} window.rates = [at.textContent]; window.told = 0;
