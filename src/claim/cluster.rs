@@ -10,6 +10,7 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::Mutex;
+use tracing::error;
 
 use crate::mail::PacketName;
 use crate::spool::disk::unless_gone;
@@ -77,7 +78,13 @@ impl Cluster {
         let is_away = keeper.is_away.clone();
         keeper.begin().map_err(|why| format!("cluster.database {}: {why}", access.url))?;
         let cannot = |error: std::io::Error| format!("cannot start a thread: {error}");
-        thread::Builder::new().name("leases".into()).spawn(move || keeper.run()).map_err(cannot)?;
+        thread::Builder::new()
+            .name("leases".into())
+            .spawn(move || {
+                let _end = EndsTheProcess;
+                keeper.run();
+            })
+            .map_err(cannot)?;
         let (known, over) = (process.clone(), is_over.clone());
         let listen = move || super::listener::run(&access, &known, &over, &|news| told.news(news));
         thread::Builder::new().name("news".into()).spawn(listen).map_err(cannot)?;
@@ -88,6 +95,18 @@ impl Cluster {
         let worker = thread::current().name().unwrap_or_default().to_owned();
         let held = self.orders.ask(|reply| Order::Claim { key, worker, reply }).map_err(ClaimError::Away)?;
         Ok(held.map(|held| Lease::new(held, self.orders.clone())))
+    }
+}
+
+/// A keeper that panics takes the process with it: its workers would wait for claims for ever, and nobody would start it anew.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            error!("the thread that keeps the leases has panicked: the process ends; what was in flight is sent again");
+            std::process::abort();
+        }
     }
 }
 

@@ -401,7 +401,8 @@ fn is_dead(holder: &Holder, me: &Process) -> bool {
     if me.boot.is_empty() || holder.boot != me.boot {
         return false;
     }
-    let Some(pid) = Pid::from_raw(holder.pid.cast_signed()) else { return false };
+    // A row may say anything.
+    let Some(pid) = i32::try_from(holder.pid).ok().and_then(Pid::from_raw) else { return false };
     match rustix::process::test_kill_process(pid) {
         Err(Errno::SRCH) => true,
         _ => holder.started != 0 && started(holder.pid).is_some_and(|started| started != holder.started),

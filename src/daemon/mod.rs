@@ -6,12 +6,12 @@
 //!            signals ┘    └ timers (due, scan)              └─ outcomes, checkpoints ─▶ spool
 //! ```
 //!
-//! - [`scheduler`]: finds messages (watch, scan), adopts flat drops, wakes what is due, obeys signals.
+//! - [`scheduler`]: starts and stops all this, obeys signals, wakes what is due; [`finding`]: finds messages, adopts flat drops.
 //! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
 //! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts.
-//! - [`message`], [`possession`]: a message, and a packet, in a worker's hands.
+//! - [`message`], [`possession`]: a message, and a packet, in a worker's hands; [`holding`]: whether it still is.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
 //! - [`late`]: messages that are too late to be useful.
@@ -29,7 +29,9 @@ mod boundary;
 pub mod clock;
 mod ending;
 pub mod events;
+mod finding;
 mod hints;
+mod holding;
 pub mod late;
 pub mod lists;
 pub mod live;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::claim::{self, NotHeld, Turn};
+use crate::claim::NotHeld;
 use crate::deliver::{Proceed, Refusals, Trouble};
 use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply, ReversePath};
 use crate::spool::deferral::Deferral;
@@ -47,11 +47,6 @@ struct Delivered {
     /// The relay's answer was no recipient's.
     about_all: bool,
 }
-
-/// How long a worker waits until it asks again whether its claim still holds.
-pub(super) const CLAIM_PAUSE: Duration = Duration::from_secs(1);
-/// How long until it tries again to get a turn that another host has; doubles, up to the above.
-const TURN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Refusals that may be a mistake: of a packet's transactions in a row, in which nobody was taken, for reasons that were
 /// no recipient's. They are on no record yet, and the checkpoint has not passed them: they are deferred once the relay takes
@@ -530,73 +525,6 @@ impl Worker {
         self.until_recorded(message, || possession.progress.advance(&message.folder, to))?;
         tally.checkpoint_duration.observe(started.elapsed().as_secs_f64());
         message.passed.fetch_add((to - from) as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Waits until it is certain that the packet is still this worker's: what was sent is only put on record by whoever has
-    /// the claim. Nothing is sent meanwhile.
-    pub(super) fn until_held(&self, message: &OpenMessage, possession: &Possession) -> Result<(), End> {
-        let mut told = false;
-        while possession.left().is_some_and(|left| left.is_zero()) {
-            match possession.renew() {
-                Ok(()) => {}
-                Err(NotHeld::Lost) => return Err(End::NotHeld(NotHeld::Lost)),
-                Err(NotHeld::Away(why)) => {
-                    if !told {
-                        warn!(
-                            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
-                            "its lease is over, and cannot be renewed: {why}; its last transaction was sent and is not \
-                             recorded, nothing more of it is sent until it is certain whose it is"
-                        );
-                        told = true;
-                    }
-                    self.wait_for_claim()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Somebody else has the packet, and does not know what became of these.
-    fn tell_taken_over(&self, message: &OpenMessage, possession: &Possession, answered: &[usize]) {
-        let packet = possession.progress.packet();
-        let recipients: Vec<&str> = answered.iter().map(|&index| packet.address(index)).collect();
-        warn!(
-            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
-            recipients = recipients.join(" "),
-            "the packet was taken over during a transaction, or is not certain to be ours: what the relay answered is not \
-             recorded; these recipients may get the message twice"
-        );
-    }
-
-    /// The turn at the message's failures, which other hosts append to as well.
-    fn turn_at_failures(&self, message: &OpenMessage, possession: &Possession) -> Result<Turn, End> {
-        let mut pause = TURN_PAUSE;
-        loop {
-            match self.shared.claims.try_turn(&claim::Shared::Failures(message.folder.id())) {
-                Ok(Some(turn)) => {
-                    // Waiting for it may have taken longer than the lease.
-                    self.until_held(message, possession)?;
-                    return Ok(turn);
-                }
-                // Somebody else's takes as long as a write.
-                // But one that a dead host has lasts as long as its lease.
-                Ok(None) if self.shared.board.pause(Instant::now() + pause) => {
-                    self.shared.leaves_uncertain(self.index);
-                    return Err(End::Stopped);
-                }
-                Ok(None) => pause = (pause * 2).min(CLAIM_PAUSE),
-                Err(_) => self.wait_for_claim()?,
-            }
-            self.until_held(message, possession)?;
-        }
-    }
-
-    fn wait_for_claim(&self) -> Result<(), End> {
-        if self.shared.board.pause(Instant::now() + CLAIM_PAUSE) {
-            self.shared.leaves_uncertain(self.index);
-            return Err(End::Stopped);
-        }
         Ok(())
     }
 

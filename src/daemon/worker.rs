@@ -24,13 +24,14 @@ use super::board::{Assignment, Crew, Next};
 use super::boundary::early;
 use super::clock;
 use super::events::Happening;
+use super::holding::CLAIM_PAUSE;
 use super::message::{NoBody, OpenMessage, Unopened};
 use super::pauses::InForce;
 use super::possession::{self, Possession, Taking};
 use super::relays::{self, Admission, Good, Pick, Slot};
 use super::settings::OnUncertain;
 use super::shared::{Current, MAX_WORKERS, Shared};
-use super::transaction::{CLAIM_PAUSE, Suspected};
+use super::transaction::Suspected;
 
 /// A connection that nobody used for so long is given up: relays close it at about that age themselves.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
