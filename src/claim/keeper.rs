@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::database::{Access, Claimed, Database, DatabaseError, Holder, Process, Version};
 use super::lease::{Held, Instant, Key};
+use super::settings::LONGEST;
 
 /// What the thread is asked for.
 pub enum Order {
@@ -321,15 +322,15 @@ impl Keeper {
             return true;
         }
         let now = Instant::now();
+        // No process believes in a longer one, whatever the row says.
+        let lasts = holder.lasts.min(LONGEST);
         if self.watched.len() >= MOST_WATCHED {
-            let lasts = holder.lasts * 4;
+            let lasts = lasts * 4;
             self.watched.retain(|_, (_, since)| now.since(*since) < lasts);
         }
         match self.watched.get(key) {
             // A fiftieth more: clocks of two machines need not run alike.
-            Some((version, since)) if *version == holder.version => {
-                now.since(*since) > holder.lasts + holder.lasts / 50
-            }
+            Some((version, since)) if *version == holder.version => now.since(*since) > lasts + lasts / 50,
             _ => {
                 self.watched.insert(key.clone(), (holder.version, now));
                 false

@@ -20,6 +20,9 @@ pub struct ClusterSettings {
     pub poll: Duration,
 }
 
+/// The longest lease that can be asked for.
+pub const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 /// When to encrypt what goes to the database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tls {

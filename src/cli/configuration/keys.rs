@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::claim::settings::{DatabaseUrl, Tls};
+use crate::claim::settings::{DatabaseUrl, LONGEST as LONGEST_LEASE, Tls};
 use crate::daemon::settings::{LogFormat, MAX_EXPRESS, MAX_LISTS, OnUncertain, Settings, WatchMode};
 use crate::mail::Priority;
 use crate::schedule::Slowdown;
@@ -311,7 +311,7 @@ pub const KEYS: &[Key] = &[
         set: |settings, text| {
             const LEASE: &str = "a duration from \"1s\" to \"1h\"";
             let lease = duration(one(text, LEASE)?)?;
-            if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&lease) {
+            if !(Duration::from_secs(1)..=LONGEST_LEASE).contains(&lease) {
                 return Err(format!("expected {LEASE}"));
             }
             settings.cluster.lease = lease;
