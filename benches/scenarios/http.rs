@@ -135,7 +135,7 @@ struct Round {
 }
 
 fn abuse(record: &mut Record, quick: bool) {
-    let (recipients, rounds) = if quick { (500_000, 3) } else { (2_000_000, 7) };
+    let (recipients, rounds) = if quick { (500_000, 3) } else { (3_000_000, 7) };
     let all = [
         (Beside::Nobody, "HTTP, and nobody there"),
         (Beside::Off, "no HTTP"),
