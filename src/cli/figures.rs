@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::daemon::lists::Lists;
 use crate::daemon::rate::time_left;
 use crate::mail::{Epoch, MessageId};
-use crate::monitor::stuck::{Asked, Circumstances};
+use crate::monitor::stuck::{Asked, Circumstances, Reason, going, is_stuck};
 use crate::render::head::{self, SpoolHead};
 use crate::schedule::Ageing;
 use crate::spool::census::{Message, State};
@@ -57,10 +57,17 @@ pub struct Row {
     pub holders: Vec<String>,
     /// Recipients a second, over the last minute, on all hosts.
     pub rate: f64,
-    /// Seconds until all that nobody has tried to send to is sent, at that rate; none where nothing moves.
+    /// Seconds until all that nobody has tried to send to is sent, at that rate; none where nothing moves, or something is
+    /// in the way.
     pub time_left: Option<f64>,
     /// Why nothing of it is sent now.
     pub stuck: Option<String>,
+    pub stuck_reason: Option<Reason>,
+    #[serde(skip)]
+    pub is_stuck: bool,
+    /// Of `recipients_left`, those that nothing is in the way of.
+    #[serde(skip)]
+    pub going: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Note>,
     /// The pause that stops it, if one does.
@@ -148,6 +155,9 @@ impl Row {
             rate: 0.0,
             time_left: None,
             stuck: None,
+            stuck_reason: None,
+            is_stuck: false,
+            going: 0,
             held: message.held.clone(),
             paused: None,
         }
@@ -169,16 +179,21 @@ impl Row {
             next_try: message.next_try(),
             held: message.held.as_ref(),
         });
+        let reason = stuck.as_ref().map(|stuck| stuck.reason());
+        let going = going(self.recipients_left, reason);
         Row {
             paused: around.pauses.iter().find(stops).map(PauseRow::of),
             rate,
-            time_left: time_left(self.recipients_left, rate),
+            time_left: time_left(going, rate),
             stuck: stuck.map(|stuck| stuck.told(local_time)),
+            stuck_reason: reason,
+            is_stuck: is_stuck(state, reason),
+            going,
             ..self
         }
     }
 
-    /// Why it is stuck, if that is not said by what is shown of it anyway.
+    /// Why nothing of it is sent now, if that is not said by what is shown of it anyway.
     pub fn stuck_beside(&self) -> Option<String> {
         let is_told = self.held.is_some() || self.paused.is_some() || self.state == State::Scheduled.as_str();
         self.stuck.as_deref().filter(|_| !is_told).map(printable)

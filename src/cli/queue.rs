@@ -279,7 +279,7 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
             ));
         }
         said.extend(row.paused.as_ref().map(ToString::to_string));
-        said.extend(row.stuck_beside().map(|stuck| format!("stuck: {stuck}")));
+        said.extend(row.stuck_beside().map(|why| if row.is_stuck { format!("stuck: {why}") } else { why }));
         writeln!(out, "        {}", said.join("; "))?;
     }
     writeln!(out, "\n{}\n", depth(rows, now))?;
@@ -326,9 +326,9 @@ fn depth(rows: &[Row], now: u64) -> Table {
             sum(|row| row.failed),
             sum(|row| row.recipients_done),
             age(now.saturating_sub(oldest)),
-            sum(|row| row.stuck.is_some().into()),
+            sum(|row| row.is_stuck.into()),
             if rate > 0.0 { format!("{rate:.1}") } else { none() },
-            time_left(total(|row| row.recipients_left), rate).map_or_else(none, |left| age(left as u64)),
+            time_left(total(|row| row.going), rate).map_or_else(none, |left| age(left as u64)),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

@@ -137,8 +137,8 @@ impl Shown {
         if let Some(pace) = queue::pace(row) {
             writeln!(out, "  speed       {pace}")?;
         }
-        if let Some(stuck) = row.stuck_beside() {
-            writeln!(out, "  stuck       {stuck}")?;
+        if let Some(why) = row.stuck_beside() {
+            writeln!(out, "  {}  {why}", if row.is_stuck { "stuck     " } else { "waits     " })?;
         }
         for packet in &self.packets {
             let done = packet.done.map_or("its checkpoint can't be read".into(), |done| format!("{done} done"));

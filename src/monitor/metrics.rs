@@ -14,9 +14,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::row::{LevelRow, ListRow};
+use super::stuck::Reason;
 use super::view::View;
 use crate::daemon::clock;
-use crate::mail::Level;
+use crate::mail::{Level, Priority};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -103,7 +104,18 @@ impl Scrape {
                 }
             }
         }
-        let help = "Time since the oldest message arrived, of those that are not scheduled for later";
+        let help = "Messages in state waiting of which nothing is sent, by what is in the way";
+        let name = "sympa_dist_queue_stuck_messages";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        // Nothing is in the way of what is held but whoever holds it.
+        for level in levels.iter().filter(|level| level.priority != Priority::Held.to_string()) {
+            for (reason, count) in Reason::IN_THE_WAY.iter().zip(level.in_the_way) {
+                let labels = [("priority", level.priority.as_str()), ("reason", reason.as_str())];
+                gauge(family.encode_family(&labels)?, count as f64)?;
+            }
+        }
+        let help =
+            "Time since the oldest message arrived, of those whose date has come and whose list's window is open";
         let name = "sympa_dist_queue_oldest_message_age_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let now = clock::epoch().0;

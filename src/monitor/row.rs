@@ -6,6 +6,8 @@ use crate::mail::Priority;
 use crate::spool::census::State;
 use crate::spool::note::Note;
 
+use super::stuck::{Reason, going, is_stuck};
+
 /// One message, as the interface gives it; the names are those of `queue --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -35,6 +37,7 @@ pub struct Row {
     pub time_left: Option<f64>,
     /// Why nothing of it is sent now.
     pub stuck: Option<String>,
+    pub stuck_reason: Option<Reason>,
 }
 
 /// A packet of it.
@@ -53,6 +56,8 @@ pub struct LevelRow {
     pub messages: u64,
     pub active: u64,
     pub waiting: u64,
+    /// Of those that wait: something else than their turn is in the way.
+    pub stuck: u64,
     pub scheduled: u64,
     pub deferred_messages: u64,
     pub recipients_left: u64,
@@ -60,11 +65,19 @@ pub struct LevelRow {
     pub failed: u64,
     pub recipients_done: u64,
     pub oldest_arrival_time: Option<u64>,
-    /// The same, without those whose time has not come: what they wait for is that. For whoever is called at night.
+    /// The same, without those whose time has not come, by their date or their list's window: what they wait for is that.
+    /// For whoever is called at night.
     #[serde(skip)]
     pub oldest_due: Option<u64>,
     pub rate: f64,
+    /// Seconds until all is sent that nothing is in the way of, at that rate.
     pub time_left: Option<f64>,
+    /// `stuck`, by [`Reason::IN_THE_WAY`].
+    #[serde(skip)]
+    pub in_the_way: [u64; Reason::IN_THE_WAY.len()],
+    /// Of `recipients_left`, those that nothing is in the way of.
+    #[serde(skip)]
+    pub(super) going: u64,
 }
 
 /// A list's messages, in sums; all lists without a row of their own are [`OTHER_LISTS`].
@@ -97,6 +110,7 @@ impl LevelRow {
             messages: 0,
             active: 0,
             waiting: 0,
+            stuck: 0,
             scheduled: 0,
             deferred_messages: 0,
             recipients_left: 0,
@@ -107,11 +121,19 @@ impl LevelRow {
             oldest_due: None,
             rate: 0.0,
             time_left: None,
+            in_the_way: [0; _],
+            going: 0,
         }
     }
 
-    pub(super) fn add(&mut self, message: &MessageTally) {
+    pub(super) fn add(&mut self, message: &MessageTally, reason: Option<Reason>) {
         self.messages += 1;
+        if is_stuck(message.state, reason) {
+            self.stuck += 1;
+            let at = Reason::IN_THE_WAY.iter().position(|known| Some(*known) == reason);
+            at.into_iter().for_each(|at| self.in_the_way[at] += 1);
+        }
+        self.going += going(message.left, reason);
         match message.state {
             State::Active => self.active += 1,
             State::Scheduled => self.scheduled += 1,
@@ -125,7 +147,7 @@ impl LevelRow {
         self.recipients_done += message.done;
         let oldest = self.oldest_arrival_time.map_or(message.arrival, |oldest| oldest.min(message.arrival));
         self.oldest_arrival_time = Some(oldest);
-        if message.state != State::Scheduled {
+        if message.state != State::Scheduled && reason != Some(Reason::WindowClosed) {
             self.oldest_due = Some(self.oldest_due.map_or(message.arrival, |oldest| oldest.min(message.arrival)));
         }
     }

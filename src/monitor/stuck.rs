@@ -1,10 +1,13 @@
 //! Why nothing of a message is sent now, in the same words wherever it is asked: the page, the interface, `queue`, `show`.
 //!
-//! A message that is being sent, or waits for its turn behind more urgent ones, is not stuck.
+//! What is held, scheduled or deferred says so in its state. What waits though its time has come, and for something else
+//! than its turn behind more urgent ones, is stuck: it is counted as that, and nobody is promised a time for it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::daemon::lists::Lists;
 use crate::mail::{Epoch, MessageId, Priority};
@@ -39,7 +42,62 @@ pub enum Stuck {
     RelayPaused(String),
 }
 
+/// The same in a word, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    Paused,
+    Held,
+    NotBefore,
+    NoScheduler,
+    Deferred,
+    WindowClosed,
+    NoRelay,
+    RelayPaused,
+}
+
+impl Reason {
+    /// Those that keep a message from being sent which is due, where a scheduler runs.
+    pub const IN_THE_WAY: [Reason; 4] = [Reason::Paused, Reason::WindowClosed, Reason::NoRelay, Reason::RelayPaused];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Paused => "paused",
+            Reason::Held => "held",
+            Reason::NotBefore => "not_before",
+            Reason::NoScheduler => "no_scheduler",
+            Reason::Deferred => "deferred",
+            Reason::WindowClosed => "window_closed",
+            Reason::NoRelay => "no_relay",
+            Reason::RelayPaused => "relay_paused",
+        }
+    }
+}
+
+/// Whether a message is stuck, and not only in a state that has its own time.
+pub fn is_stuck(state: State, reason: Option<Reason>) -> bool {
+    state == State::Waiting && reason.is_some()
+}
+
+/// How many of a message's recipients are sent to as things are: what a time left can be promised for.
+pub fn going(left: u64, reason: Option<Reason>) -> u64 {
+    if reason.is_none() { left } else { 0 }
+}
+
 impl Stuck {
+    pub fn reason(&self) -> Reason {
+        match self {
+            Stuck::Paused(_) => Reason::Paused,
+            Stuck::Held(_) => Reason::Held,
+            Stuck::NotBefore(_) => Reason::NotBefore,
+            Stuck::NoScheduler => Reason::NoScheduler,
+            Stuck::Deferred { .. } => Reason::Deferred,
+            Stuck::WindowClosed { .. } => Reason::WindowClosed,
+            Stuck::NoRelay { .. } => Reason::NoRelay,
+            Stuck::RelayPaused(_) => Reason::RelayPaused,
+        }
+    }
+
     /// In words; `time` says how a time is written.
     pub fn told(&self, time: impl Fn(u64) -> String) -> String {
         match self {
@@ -77,8 +135,8 @@ pub struct Circumstances<'c> {
     /// Of all schedulers on this spool. `None`: none runs.
     relays: Option<Vec<&'c Relay>>,
     lists: Option<&'c Lists>,
-    /// What is in the way of each list's messages.
-    known: RefCell<HashMap<String, Option<Stuck>>>,
+    /// What is in the way of each list's messages; where no list has settings of its own, of every list's, as `""`.
+    known: RefCell<HashMap<String, Option<Arc<Stuck>>>>,
 }
 
 impl<'c> Circumstances<'c> {
@@ -95,28 +153,30 @@ impl<'c> Circumstances<'c> {
     }
 
     /// What is in the way of the message, if anything is.
-    pub fn of(&self, asked: &Asked<'_>) -> Option<Stuck> {
+    pub fn of(&self, asked: &Asked<'_>) -> Option<Arc<Stuck>> {
         let list = asked.id.list();
         if let Some(level) = asked.priority.level()
             && let Some(paused) = self.pauses.iter().find(|paused| paused.stops(list, level))
         {
-            return Some(Stuck::Paused(paused.pause.clone()));
+            return Some(Arc::new(Stuck::Paused(paused.pause.clone())));
         }
-        match asked.state {
-            State::Active => None,
-            State::Held => Some(Stuck::Held(asked.held.cloned())),
-            State::Scheduled => Some(Stuck::NotBefore(asked.not_before?.0)),
-            _ if self.relays.is_none() => Some(Stuck::NoScheduler),
-            State::Deferred => Some(Stuck::Deferred { until: asked.next_try?.0 }),
+        let stuck = match asked.state {
+            State::Active => return None,
+            State::Held => Stuck::Held(asked.held.cloned()),
+            State::Scheduled => Stuck::NotBefore(asked.not_before?.0),
+            _ if self.relays.is_none() => Stuck::NoScheduler,
+            State::Deferred => Stuck::Deferred { until: asked.next_try?.0 },
             State::Waiting => {
+                let list = if self.lists.is_none_or(|lists| lists.0.is_empty()) { "" } else { list };
                 if let Some(known) = self.known.borrow().get(list) {
                     return known.clone();
                 }
-                let stuck = self.of_list(list);
+                let stuck = self.of_list(list).map(Arc::new);
                 self.known.borrow_mut().insert(list.to_owned(), stuck.clone());
-                stuck
+                return stuck;
             }
-        }
+        };
+        Some(Arc::new(stuck))
     }
 
     /// What is in the way of all messages of that list.

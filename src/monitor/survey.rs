@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::daemon::lists::Lists;
 use crate::daemon::rate::{Rate, time_left};
 use crate::mail::{Epoch, Level, MessageId, Moment, PacketName, Priority};
 use crate::render::head::{self, SpoolHead};
@@ -21,9 +22,13 @@ use crate::spool::pause::{self, Paused};
 use crate::spool::running::{self, Scheduler, Work};
 use crate::spool::{Place, Result, Spool};
 
+use super::stuck::{Asked, Circumstances, Reason, Stuck, going, is_stuck};
+
 /// See the module.
 pub struct Survey {
     path: PathBuf,
+    /// As this host's configuration has them.
+    lists: Lists,
     spool: Option<Spool>,
     listed: [Listed; Priority::COUNT],
     messages: HashMap<MessageId, Known>,
@@ -69,6 +74,8 @@ pub struct Line {
     pub workers: usize,
     /// Recipients a second, over the last minute.
     pub rate: f64,
+    /// Why nothing of it is sent now.
+    pub stuck: Option<Arc<Stuck>>,
     /// `None`: its folder has not been read yet.
     pub details: Option<Arc<Details>>,
 }
@@ -100,18 +107,45 @@ pub struct LevelSum {
     pub done: u64,
     pub oldest: Option<Epoch>,
     pub rate: f64,
+    /// Of `left`, those that nothing is in the way of.
+    going: u64,
 }
 
 impl Line {
+    pub fn is_stuck(&self) -> bool {
+        is_stuck(self.state, self.reason())
+    }
+
     /// Seconds until nobody is left; none where nothing moves.
     pub fn time_left(&self) -> Option<f64> {
-        time_left(self.left, self.rate)
+        time_left(self.going(), self.rate)
+    }
+
+    fn ask(&self, circumstances: &Circumstances<'_>) -> Option<Arc<Stuck>> {
+        let details = self.details.as_deref();
+        circumstances.of(&Asked {
+            id: &self.id,
+            priority: self.priority,
+            state: self.state,
+            not_before: self.not_before,
+            next_try: details.and_then(|details| details.next_try),
+            held: details.and_then(|details| details.held.as_ref()),
+        })
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        self.stuck.as_ref().map(|stuck| stuck.reason())
+    }
+
+    fn going(&self) -> u64 {
+        going(self.left, self.reason())
     }
 }
 
 impl LevelSum {
+    /// Seconds until all is sent that nothing is in the way of; none where nothing moves.
     pub fn time_left(&self) -> Option<f64> {
-        time_left(self.left, self.rate)
+        time_left(self.going, self.rate)
     }
 }
 
@@ -173,9 +207,10 @@ const SMOOTH: usize = 3;
 const WARM: Duration = Duration::from_secs(5);
 
 impl Survey {
-    pub fn new(path: PathBuf) -> Survey {
+    pub fn new(path: PathBuf, lists: Lists) -> Survey {
         Survey {
             path,
+            lists,
             spool: None,
             listed: Default::default(),
             messages: HashMap::new(),
@@ -343,11 +378,13 @@ impl Survey {
         for work in work(&self.schedulers) {
             working.entry(&work.message).or_default().push(work);
         }
+        let circumstances = Circumstances::outside(now.epoch(), &self.pauses, &self.schedulers, &self.lists);
         let mut levels = [LevelSum::default(); Priority::COUNT];
         let mut lines: Vec<Line> = Vec::with_capacity(self.messages.len());
         for (id, known) in &self.messages {
             let at = working.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-            let line = known.line(at, rates.get(id.as_str()).copied().unwrap_or(0.0), now.epoch());
+            let mut line = known.line(at, rates.get(id.as_str()).copied().unwrap_or(0.0), now.epoch());
+            line.stuck = line.ask(&circumstances);
             levels[known.priority.index()].add(&line);
             lines.push(line);
         }
@@ -453,6 +490,7 @@ impl Known {
             done: total.saturating_sub(left + deferred + failed),
             workers: working.len(),
             rate,
+            stuck: None,
             details: self.details.clone(),
         }
     }
@@ -469,6 +507,7 @@ impl LevelSum {
         self.messages += 1;
         self.active += u64::from(line.state == State::Active);
         self.left += line.left;
+        self.going += line.going();
         self.deferred += line.deferred;
         self.failed += line.details.as_ref().map_or(0, |details| details.failed);
         self.done += line.done;
@@ -560,7 +599,7 @@ mod tests {
     fn what_comes_moves_is_sent_and_goes_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
-        let mut survey = Survey::new(dir.path().to_owned());
+        let mut survey = Survey::new(dir.path().to_owned(), Lists::default());
         assert!(survey.look(at(0)).lines.is_empty());
         put(dir.path(), "5", ID, &["a@x.org\nb@x.org\nc@x.org\n", "d@x.org\n"]);
         let seen = survey.look(at(1));
@@ -608,7 +647,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Spool::create(&Disk::default(), dir.path()).unwrap();
         put(dir.path(), "5", ID, &["a@x.org\nb@x.org\n"]);
-        let mut survey = Survey::new(dir.path().to_owned());
+        let mut survey = Survey::new(dir.path().to_owned(), Lists::default());
         assert_eq!(survey.look(at(0)).lines[0].left, 2);
         std::fs::write(dir.path().join("distribute/5").join(ID).join("recipients.mail.0001.status"), "a@x.org\n")
             .unwrap();
@@ -622,7 +661,7 @@ mod tests {
         let (path, away) = (dir.path().join("spool"), dir.path().join("away"));
         Spool::create(&Disk::default(), &path).unwrap();
         put(&path, "5", ID, &["a@x.org\n"]);
-        let mut survey = Survey::new(path.clone());
+        let mut survey = Survey::new(path.clone(), Lists::default());
         assert_eq!((survey.look(at(0)).lines.len(), survey.look(at(1)).trouble), (1, None));
         std::fs::rename(&path, &away).unwrap();
         let seen = survey.look(at(2));

@@ -32,7 +32,7 @@ use super::by_id::{ById, HasId};
 use super::history::{History, Minute};
 use super::preemptions::{self, Preemptions};
 use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row};
-use super::stuck::{Asked, Circumstances, Stuck};
+use super::stuck::{Asked, Circumstances, Stuck, going};
 
 /// See the module.
 pub struct View {
@@ -99,6 +99,8 @@ pub struct Summary {
     pub levels: Vec<LevelRow>,
     pub counted: bool,
     pub rate: f64,
+    /// Seconds until all is sent that nothing is in the way of, at that rate.
+    pub time_left: Option<f64>,
     pub history: Vec<Minute>,
     pub pauses: Vec<Paused>,
 }
@@ -283,17 +285,22 @@ impl View {
         let queued = model.queued();
         model.history.sample(around.now, &self.live.tally, queued);
         let mut levels: Vec<LevelRow> = Priority::all().map(LevelRow::empty).collect();
+        let circumstances = around.circumstances(&model.pauses);
         for known in model.messages.values() {
-            levels[known.priority.index()].add(&known.tally(&around));
+            let tally = known.tally(&around);
+            let stuck = known.stuck(tally.state, &circumstances);
+            levels[known.priority.index()].add(&tally, stuck.map(|stuck| stuck.reason()));
         }
         for (row, rate) in levels.iter_mut().zip(&model.history.levels) {
             row.rate = rate.at(around.now);
-            row.time_left = time_left(row.recipients_left, row.rate);
+            row.time_left = time_left(row.going, row.rate);
         }
+        let rate = model.history.all.at(around.now);
         Summary {
+            time_left: time_left(levels.iter().map(|level| level.going).sum(), rate),
             levels,
             counted: model.counted,
-            rate: model.history.all.at(around.now),
+            rate,
             history: model.history.minutes(),
             pauses: model.pauses.clone(),
         }
@@ -562,6 +569,7 @@ impl Known {
         let packets_total = figures.map_or(0, |figures| figures.packets);
         let rate = self.rate.as_ref().map_or(0.0, |rate| rate.at(around.now));
         let stuck = self.stuck(state, circumstances);
+        let stuck_reason = stuck.as_ref().map(|stuck| stuck.reason());
         Row {
             queue_name: self.priority.to_string(),
             queue_id: id.to_string(),
@@ -587,12 +595,13 @@ impl Known {
             held: figures.and_then(|figures| figures.held.as_deref().cloned()),
             rate,
             // What is in the way may be so for any time.
-            time_left: time_left(left, rate).filter(|_| stuck.is_none()),
+            time_left: time_left(going(left, stuck_reason), rate),
             stuck: stuck.map(|stuck| stuck.told(utc)),
+            stuck_reason,
         }
     }
 
-    fn stuck(&self, state: State, circumstances: &Circumstances<'_>) -> Option<Stuck> {
+    fn stuck(&self, state: State, circumstances: &Circumstances<'_>) -> Option<Arc<Stuck>> {
         circumstances.of(&Asked {
             id: &self.name.id,
             priority: self.priority,

@@ -499,6 +499,10 @@ fn what_is_stuck_says_why_and_what_is_told_of_it_anyway_is_not_said_twice() {
     let (why, line) = stuck(BIG, "");
     assert_eq!(why, "no scheduler runs on this spool");
     assert!(line.contains("stuck: no scheduler runs on this spool"), "{line}");
+    let table = bench.runs("queue", DONE).stdout;
+    let of_level = |priority: &str| pace_of_level(&table, priority)[0].clone();
+    // Two at 5, of which one has its date to wait for.
+    assert_eq!((of_level("5"), of_level("3"), of_level("z")), ("1".into(), "1".into(), "0".into()), "{table}");
     let (why, line) = stuck(HELD, "");
     assert!(why.starts_with("held by pat") && why.ends_with(": ask the dean"), "{why}");
     assert!(!line.contains("stuck") && line.contains("held by pat"), "{line}");
@@ -529,10 +533,12 @@ fn what_is_stuck_says_why_and_what_is_told_of_it_anyway_is_not_said_twice() {
     wait_until("one alone is left", is_deferred, || scheduler.log());
     let (why, line) = stuck(BIG, "");
     assert!(
-        why.starts_with("all that is left is deferred until 2") && line.contains("stuck: all that is left"),
+        why.starts_with("all that is left is deferred until 2")
+            && line.contains("; all that is left is deferred until 2")
+            && !line.contains("stuck"),
         "{why} {line}"
     );
-    bench.runs(&format!("show {BIG}"), DONE).prints(&["stuck       all that is left is deferred until 2"]);
+    bench.runs(&format!("show {BIG}"), DONE).prints(&["waits       all that is left is deferred until 2"]);
     scheduler.stop();
 }
 
@@ -578,5 +584,14 @@ fn what_is_sent_says_how_fast_and_how_long_it_will_take() {
     let table = bench.runs("queue", DONE).stdout;
     let level = pace_of_level(&table, "5");
     assert!(level[0] == "0" && level[1].parse::<f64>().unwrap() > 0.0 && level[2].ends_with('s'), "{level:?}");
+    // Nobody is promised a time for what somebody has stopped, though it has just been fast.
+    bench.runs("pause --priority 5 --reason look", DONE);
+    let state = || told(&bench, BIG, "").0["state"].as_str().unwrap().to_owned();
+    wait_until("it gives way", || state() == "waiting", state);
+    let (row, _) = told(&bench, BIG, "");
+    assert_eq!((&row["stuck_reason"], &row["time_left"]), (&"paused".into(), &Value::Null), "{row}");
+    let table = bench.runs("queue", DONE).stdout;
+    let level = pace_of_level(&table, "5");
+    assert_eq!((level[0].as_str(), level[2].as_str()), ("1", "-"), "{table}");
     scheduler.stop();
 }

@@ -11,4 +11,5 @@ mod prometheus;
 mod put_back;
 mod schemathesis;
 mod served;
+mod stuck;
 mod tls;

@@ -193,11 +193,19 @@ fn alerts_are_raised_when_they_should_be_and_not_otherwise() {
         "input_series": [
             series(r#"up{job="sympa-dist",instance="gone"}"#, "0x60"),
             series(r#"up{job="sympa-dist",instance="works"}"#, "1x60"),
-            // One has mail and sends it, one has mail and doesn't, one has held and deferred mail only.
+            // One has mail and sends it, one has mail and doesn't, one has held and deferred mail only, one was told not to send.
             series(r#"sympa_dist_queue_messages{instance="works",priority="5",state="active"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="stuck",priority="5",state="waiting"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="rests",priority="z",state="held"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="rests",priority="5",state="deferred"}"#, "1000x60"),
+            series(r#"sympa_dist_queue_messages{instance="told",priority="5",state="waiting"}"#, "1000x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="works",priority="5",reason="paused"}"#, "0x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="stuck",priority="5",reason="no_relay"}"#, "900x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="stuck",priority="5",reason="paused"}"#, "100x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="told",priority="5",reason="paused"}"#, "700x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="told",priority="5",reason="relay_paused"}"#, "200x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="told",priority="5",reason="window_closed"}"#, "100x60"),
+            series(r#"sympa_dist_recipients_total{instance="told",priority="5",result="sent"}"#, "70x60"),
             series(r#"sympa_dist_recipients_total{instance="works",priority="5",result="sent"}"#, "0+100x60"),
             series(r#"sympa_dist_recipients_total{instance="works",priority="5",result="deferred"}"#, "0+10x60"),
             series(r#"sympa_dist_recipients_total{instance="stuck",priority="5",result="sent"}"#, "70x60"),

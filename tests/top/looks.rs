@@ -49,5 +49,5 @@ fn a_terminal_of_another_size_shows_as_much_as_it_has_room_for() {
     tmux.resize(40, 5);
     tmux.wait_until("the message alone", |screen| screen.contains("> 3 stuck !") && !screen.contains("levels"));
     tmux.resize(80, 24);
-    tmux.wait_for(&["P          msgs   left", "> 3 stuck !", ID, "q:quit"]);
+    tmux.wait_for(&["P       msgs   left oldest   rate    ETA", "> 3 stuck !", ID, "q:quit"]);
 }

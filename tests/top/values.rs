@@ -48,13 +48,13 @@ fn without_a_scheduler_the_screen_shows_the_spool_and_says_that_nothing_is_sent(
     let title = format!("{name:<33}3 messages  93 left  0/s               ~~:~~:~~");
     let rest = "
 ! no scheduler runs on this spool: nothing is sent
-P          msgs   left  oldest    rate   P         msgs   left  oldest    rate
-0             0      0       -       -   6 █████      1     60 ~~~~~~~       -
-1             0      0       -       -   7            0      0       -       -
-2             0      0       -       -   8            0      0       -       -
-3 ██████      1     25 ~~~~~~~       -   9            0      0       -       -
-4             0      0       -       -   z █████      1      8 ~~~~~~~       -
-5             0      0       -       -     0 done, 0 deferred, 0 failed
+P       msgs   left oldest   rate    ETA P      msgs   left oldest   rate    ETA
+0          0      0      -      -      - 6 ███     1     60 ~~~~~~      -      -
+1          0      0      -      -      - 7         0      0      -      -      -
+2          0      0      -      -      - 8         0      0      -      -      -
+3 ████     1     25 ~~~~~~      -      - 9         0      0      -      -      -
+4          0      0      -      -      - z ███     1      8 ~~~~~~      -      -
+5          0      0      -      -      -   0 done, 0 deferred, 0 failed
   P state       done   left   rate    ETA    age  message, by priority
   3 stuck !       0%     25      -      - ~~~~~~  small@top.examp…g.1700000001.2
   6 stuck !       0%     60      -      - ~~~~~~  big@top.example…g.1700000000.1

@@ -62,6 +62,7 @@ struct Sums {
     oldest: u64,
     newest: u64,
     left: u64,
+    going: u64,
     deferred: u64,
     failed: u64,
     size: u64,
@@ -126,10 +127,11 @@ impl Aged {
         sums.oldest = if first { message.arrival_time } else { sums.oldest.min(message.arrival_time) };
         sums.newest = sums.newest.max(message.arrival_time);
         sums.left += message.recipients_left;
+        sums.going += message.going;
         sums.deferred += message.deferred;
         sums.failed += message.failed;
         sums.size += message.message_size;
-        sums.stuck += u64::from(message.stuck.is_some());
+        sums.stuck += u64::from(message.is_stuck);
         sums.rate += message.rate;
         self.total += figure;
         self.ages[column] += figure;
@@ -148,7 +150,7 @@ fn sort_rows(rows: &mut [Aged], sort: Sort) {
         Sort::Stuck => rows.sort_by_key(|row| Reverse(row.sums.stuck)),
         Sort::Rate => rows.sort_by(|a, b| b.sums.rate.total_cmp(&a.sums.rate)),
         Sort::TimeLeft => {
-            let never = |row: &Aged| time_left(row.sums.left, row.sums.rate).unwrap_or(f64::INFINITY);
+            let never = |row: &Aged| time_left(row.sums.going, row.sums.rate).unwrap_or(f64::INFINITY);
             rows.sort_by(|a, b| never(b).total_cmp(&never(a)));
         }
         Sort::Size => rows.sort_by_key(|row| Reverse(row.sums.size)),

@@ -52,7 +52,7 @@ impl Sort {
             Sort::List => a.list.cmp(&b.list),
             Sort::Size => most(|row| row.message_size),
             Sort::State => a.state.cmp(b.state),
-            Sort::Stuck => b.stuck.is_some().cmp(&a.stuck.is_some()),
+            Sort::Stuck => b.is_stuck.cmp(&a.is_stuck),
             Sort::Rate => b.rate.total_cmp(&a.rate),
             Sort::TimeLeft => {
                 let never = |row: &Row| row.time_left.unwrap_or(f64::INFINITY);

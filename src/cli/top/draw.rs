@@ -24,7 +24,6 @@ use super::terminal::Look;
 use super::tone::Tone;
 use crate::daemon::MAX_WORKERS;
 use crate::mail::{Epoch, Priority};
-use crate::monitor::stuck::{Asked, Circumstances};
 use crate::monitor::survey::{self, LevelSum, Picture};
 use crate::spool::census::State;
 use crate::spool::pause::Paused;
@@ -67,7 +66,7 @@ pub fn draw(frame: &mut Frame, screen: &mut Screen) {
     draw_levels(frame, screen.look, picture, levels);
     frame.render_widget(draw_head(screen), head);
     frame.render_widget(draw_messages(screen, picture, messages), messages);
-    frame.render_widget(draw_details(screen, picture), details);
+    frame.render_widget(draw_details(screen), details);
     frame.render_widget(draw_panel(screen, picture, panel), panel);
     if screen.helps {
         draw_help(frame, screen.look);
@@ -172,10 +171,10 @@ fn draw_levels(frame: &mut Frame, look: Look, picture: &Picture, area: Rect) {
     let all: Vec<(Priority, &LevelSum)> = Priority::all().zip(&picture.levels).collect();
     let (upper, lower) = all.split_at(6);
     for (half, levels) in halves.into_iter().zip([upper, lower]) {
-        let bar = usize::from(half.width).saturating_sub(34).clamp(1, 40);
-        let mut lines = vec![
-            look.line(format!("P {:bar$} {:>6} {:>6} {:>7} {:>7}", "", "msgs", "left", "oldest", "rate"), Tone::Title),
-        ];
+        let msgs = levels.iter().map(|(_, level)| count(level.messages).len()).max().unwrap_or(0).max(5);
+        let bar = usize::from(half.width).saturating_sub(31 + msgs).clamp(1, 40);
+        let head = format!("P {:bar$} {:>msgs$} {:>6} {:>6} {:>6} {:>6}", "", "msgs", "left", "oldest", "rate", "ETA");
+        let mut lines = vec![look.line(head, Tone::Title)];
         for (priority, level) in levels {
             let tone = match level {
                 _ if level.messages == 0 => Tone::Faint,
@@ -185,22 +184,19 @@ fn draw_levels(frame: &mut Frame, look: Look, picture: &Picture, area: Rect) {
             };
             let oldest = level.oldest.map_or("-".into(), |oldest| age_at(oldest, picture));
             let text = format!(
-                "{priority} {:bar$} {:>6} {:>6} {oldest:>7} {:>7}",
+                "{priority} {:bar$} {:>msgs$} {:>6} {oldest:>6} {:>6} {:>6}",
                 bar_of(level.messages, most, bar, look.unicode),
                 count(level.messages),
                 count(level.left),
                 rate(level.rate),
+                time_left(level.time_left()),
             );
             lines.push(look.line(text, tone));
         }
         if levels.len() < 6 {
-            let total = picture.levels.iter().fold(LevelSum::default(), |sum, level| LevelSum {
-                deferred: sum.deferred + level.deferred,
-                failed: sum.failed + level.failed,
-                done: sum.done + level.done,
-                ..sum
-            });
-            let (done, deferred, failed) = (count(total.done), count(total.deferred), count(total.failed));
+            let sum = |figure: fn(&LevelSum) -> u64| count(picture.levels.iter().map(figure).sum());
+            let (done, deferred, failed) =
+                (sum(|level| level.done), sum(|level| level.deferred), sum(|level| level.failed));
             lines.push(look.line(format!("  {done} done, {deferred} deferred, {failed} failed"), Tone::Plain));
         }
         frame.render_widget(Paragraph::new(lines), half);
@@ -228,24 +224,6 @@ fn draw_head(screen: &Screen) -> Line<'static> {
     screen.look.line(format!("  P state       done   left   rate    ETA    age  {which}"), Tone::Title)
 }
 
-fn circumstances<'p>(screen: &'p Screen, picture: &'p Picture) -> Circumstances<'p> {
-    Circumstances::outside(picture.at.epoch(), &picture.pauses, &picture.schedulers, &screen.lists)
-}
-
-/// What is in the way of a message.
-fn stuck(line: &survey::Line, circumstances: &Circumstances) -> Option<String> {
-    let details = line.details.as_deref();
-    let asked = Asked {
-        id: &line.id,
-        priority: line.priority,
-        state: line.state,
-        not_before: line.not_before,
-        next_try: details.and_then(|details| details.next_try),
-        held: details.and_then(|details| details.held.as_ref()),
-    };
-    circumstances.of(&asked).filter(|_| line.state != State::Active).map(|stuck| stuck.told(local_time))
-}
-
 /// A pause, in less than a line if its reason is short.
 fn told(Paused { name, pause }: &Paused) -> String {
     let what = pause::told(name);
@@ -263,15 +241,13 @@ fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'s
         };
         return Paragraph::new(look.line(text, Tone::Faint));
     }
-    let circumstances = circumstances(screen, picture);
     let id_columns = usize::from(area.width).saturating_sub(50).max(8);
     let line = |(line, is_chosen): (&survey::Line, bool)| {
         let total = line.details.as_ref().map_or(0, |details| details.recipients);
-        let is_stuck = stuck(line, &circumstances).is_some();
         let state = match line.state {
             State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             // Held, scheduled and deferred say it themselves.
-            State::Waiting if is_stuck => "stuck !".into(),
+            State::Waiting if line.is_stuck() => "stuck !".into(),
             state => state.as_str().into(),
         };
         let text = format!(
@@ -288,7 +264,7 @@ fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'s
         let tone = match line.state {
             _ if is_chosen => Tone::Chosen,
             State::Active => Tone::Active,
-            State::Waiting if is_stuck => Tone::Alarm,
+            State::Waiting if line.is_stuck() => Tone::Alarm,
             State::Waiting => Tone::Plain,
             _ => Tone::Waiting,
         };
@@ -298,7 +274,7 @@ fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'s
     Paragraph::new(screen.window().map(line).collect::<Vec<_>>())
 }
 
-fn draw_details(screen: &Screen, picture: &Picture) -> Paragraph<'static> {
+fn draw_details(screen: &Screen) -> Paragraph<'static> {
     let look = screen.look;
     let Some(line) = screen.chosen() else { return Paragraph::new("") };
     let mut said = Vec::new();
@@ -313,9 +289,8 @@ fn draw_details(screen: &Screen, picture: &Picture) -> Paragraph<'static> {
         said.push(format!("{} of {} packets left", details.packets_left, details.packets));
         said.push(format!("from {}", details.sender));
     }
-    let why = stuck(line, &circumstances(screen, picture));
-    let (why, tone) = match why {
-        Some(why) => (format!("! {why}; {}", said.join(", ")), Tone::Waiting),
+    let (why, tone) = match &line.stuck {
+        Some(why) => (format!("! {}; {}", why.told(local_time), said.join(", ")), Tone::Waiting),
         None => (said.join(", "), Tone::Plain),
     };
     Paragraph::new(vec![look.line(line.id.as_str(), Tone::Title), look.line(format!("  {why}"), tone)])

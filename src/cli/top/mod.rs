@@ -72,7 +72,7 @@ fn show(settings: Settings, interval: Duration) -> Result<Exit, CliError> {
     let pictures = survey(&settings, interval, looks).map_err(cannot)?;
     let mut screenful = Screenful::enter().map_err(cannot)?;
     let keys = terminal::keys().map_err(cannot)?;
-    let mut screen = Screen::new(Look::of_environment(), settings.spool.display().to_string(), settings.lists.clone());
+    let mut screen = Screen::new(Look::of_environment(), settings.spool.display().to_string());
     let mut hands = Hands::new(settings);
     loop {
         if let Err(error) = screenful.draw(|frame| draw::draw(frame, &mut screen)) {
@@ -116,7 +116,7 @@ fn show(settings: Settings, interval: Duration) -> Result<Exit, CliError> {
 /// Looks at the spool again and again, in a thread that ends with the process.
 fn survey(settings: &Settings, interval: Duration, looks: Receiver<()>) -> std::io::Result<Receiver<Picture>> {
     let (sender, pictures): (Sender<Picture>, _) = bounded(1);
-    let mut survey = Survey::new(settings.spool.clone());
+    let mut survey = Survey::new(settings.spool.clone(), settings.lists.clone());
     let look = move || {
         loop {
             let picture = survey.look(clock::now());

@@ -5,7 +5,6 @@ use std::cmp::{Ordering, Reverse};
 use super::acting::Told;
 use super::keys::Prompt;
 use super::terminal::Look;
-use crate::daemon::lists::Lists;
 use crate::mail::MessageId;
 use crate::monitor::survey::{Line, Picture};
 
@@ -14,7 +13,6 @@ pub struct Screen {
     pub look: Look,
     /// Where the spool is.
     pub spool: String,
-    pub lists: Lists,
     /// `None`: nobody has looked yet.
     pub picture: Option<Picture>,
     /// Indices of the picture's lines that pass the filter, in order.
@@ -104,11 +102,10 @@ impl Panel {
 }
 
 impl Screen {
-    pub fn new(look: Look, spool: String, lists: Lists) -> Screen {
+    pub fn new(look: Look, spool: String) -> Screen {
         Screen {
             look,
             spool,
-            lists,
             picture: None,
             shown: Vec::new(),
             cursor: 0,

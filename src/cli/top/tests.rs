@@ -14,7 +14,6 @@ use super::draw::draw;
 use super::keys::Order;
 use super::screen::{Screen, Sort};
 use super::terminal::Look;
-use crate::daemon::lists::Lists;
 use crate::mail::{Epoch, Moment, Priority};
 use crate::monitor::survey::{self, Details, LevelSum, Picture};
 use crate::spool::census::State;
@@ -40,6 +39,7 @@ fn message(priority: &str, number: u64, state: State) -> survey::Line {
         done: 10,
         workers: usize::from(state == State::Active),
         rate: if state == State::Active { 12.0 } else { 0.0 },
+        stuck: None,
         details: Some(Arc::new(Details {
             size: 1000,
             sender: "a@example.org".into(),
@@ -97,7 +97,7 @@ fn scheduler() -> Scheduler {
 }
 
 fn screen(look: Look) -> Screen {
-    let mut screen = Screen::new(look, "/var/spool/sympa-dist".into(), Lists::default());
+    let mut screen = Screen::new(look, "/var/spool/sympa-dist".into());
     let states = [State::Active, State::Waiting, State::Deferred, State::Scheduled];
     let mut lines: Vec<_> = (0..40).map(|n| message("5", n, states[n as usize % 4])).collect();
     lines.push(message("z", 99, State::Held));

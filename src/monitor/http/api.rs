@@ -110,7 +110,7 @@ async fn queue(State(served): State<App>) -> Json<Value> {
         "time": clock::now().seconds(), "host": running::host(), "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"), "ready": view.live.readiness().is_ready(), "counted": summary.counted,
         "levels": summary.levels, "workers": workers(view), "relays": relays, "pauses": pauses, "rate": summary.rate,
-        "history": summary.history,
+        "time_left": summary.time_left, "history": summary.history,
     }))
 }
 

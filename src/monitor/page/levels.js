@@ -85,7 +85,7 @@ export function summary(queue, messages) {
   set("Messages", count(sum("messages", open)), held?.messages ? `and ${count(held.messages)} held` : `${count(sum("active"))} active`);
   set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
   set("Rate", rate(queue.rate), "last minute");
-  set("Time left", toSend > 0 && queue.rate > 0 ? duration(toSend / queue.rate) : "–", "at this rate");
+  set("Time left", queue.time_left === null ? "–" : duration(queue.time_left), "at this rate");
   set("Deferred", compact(deferred), deferred > 0 ? `in ${plural(messages.filter((row) => row.deferred > 0).length, "message")}` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
   set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");

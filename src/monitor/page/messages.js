@@ -56,10 +56,9 @@ const COMPARE = {
   list: (a, b) => a.list.localeCompare(b.list) || a.arrival_time - b.arrival_time,
 };
 
-// What waits for its time, for its next try or for whoever holds it says so itself, with its own time and note. Stuck is what
-// could be sent, and something else is in the way.
-const OWN = { scheduled: (row) => row.not_before, deferred: (row) => row.next_try, held: (row) => row.held };
-export const isStuck = (row) => Boolean(row.stuck) && (row.stuck.startsWith("paused") || !OWN[row.state]?.(row));
+// Its time has come, and something else than its turn is in the way. What waits for its date, for its next try or for whoever
+// holds it says so in its state.
+export const isStuck = (row) => row.state === "waiting" && Boolean(row.stuck);
 
 function matches(row, words) {
   if (filter.priority && row.priority !== filter.priority) return false;
@@ -234,7 +233,7 @@ function fill(parts, row, now, workers) {
 
 // Who works on it; else why nobody does.
 function explain(row, now, workers) {
-  if (isStuck(row)) return row.stuck;
+  if (isStuck(row) || row.stuck_reason === "paused") return row.stuck;
   if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
