@@ -197,7 +197,7 @@ impl Board {
         let due = name.not_before();
         let group = inner.group(name.id.list());
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen, group });
-        inner.known.insert(key, &name, level, look);
+        inner.known.insert(key, name, level, look);
         if is_paused {
             inner.backlog.put_off(key, paused::FOREVER);
             inner.paused.insert(key);
@@ -449,7 +449,7 @@ impl Board {
         let mut inner = self.inner.lock();
         let Inner { backlog, known, pauses, paused, .. } = &mut *inner;
         // What waits for a window may have another one now; what is paused is so by any clock.
-        paused.retain(|key| known.get(*key).is_some_and(|known| pauses.stops(known.name().id.list(), known.level)));
+        paused.retain(|key| known.get(*key).is_some_and(|known| pauses.stops(known.list(), known.level)));
         backlog.clock_was_set(clock::now(), |key| paused.contains(&key));
         self.hand_out(&mut inner);
         drop(inner);
@@ -548,7 +548,7 @@ impl Inner {
         for (list, &group) in &self.groups {
             self.backlog.set_limit(group, (self.list_limit)(list));
         }
-        let known: Vec<(Key, String)> = self.known.iter().map(|(key, known)| (key, known.list())).collect();
+        let known: Vec<(Key, String)> = self.known.iter().map(|(key, known)| (key, known.list().to_owned())).collect();
         for (key, list) in known {
             let group = self.group(&list);
             self.backlog.regroup(key, group);

@@ -14,7 +14,7 @@ pub fn time_left(left: u64, rate: f64) -> Option<f64> {
 }
 
 /// A figure that only grows, sampled: its rate over the last minute.
-#[derive(Default, Debug)]
+#[derive(Default, PartialEq, Debug)]
 pub struct Rate {
     samples: VecDeque<(Moment, u64)>,
 }

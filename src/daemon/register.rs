@@ -1,6 +1,7 @@
 //! The messages that the board knows, by key and by name, in little memory: there may be a million.
 //!
-//! A message's line has its key's slot, so the table of names holds numbers alone, and each name is there once, as text.
+//! A message's line has its key's slot, so the table of names holds numbers alone, and each name is there once: as it came,
+//! its text shared with whoever else remembers it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub struct Register {
 /// What is known of a message, beside what the backlog knows.
 pub struct Known {
     key: Key,
-    name: Box<str>,
+    name: MessageName,
     pub open: Option<Arc<OpenMessage>>,
     /// In which look at its directory it was seen last.
     pub look: u32,
@@ -44,22 +45,18 @@ pub enum Away {
 
 impl Known {
     pub fn name(&self) -> MessageName {
-        self.name.parse().expect("it was a name when it came")
+        self.name.clone()
     }
 
     /// The list's address.
-    pub fn list(&self) -> String {
-        self.name().id.list().to_owned()
+    pub fn list(&self) -> &str {
+        self.name.id.list()
     }
 }
 
 impl Register {
-    pub fn insert(&mut self, key: Key, name: &MessageName, level: Level, look: u32) {
-        let name: Box<str> = match name.not_before() {
-            None => name.id.as_str().into(),
-            Some(_) => name.to_string().into(),
-        };
-        let hash = self.hasher.hash_one(&*name);
+    pub fn insert(&mut self, key: Key, name: MessageName, level: Level, look: u32) {
+        let hash = self.hasher.hash_one(&name);
         if self.lines.len() <= key.slot() {
             self.lines.resize_with(key.slot() + 1, || None);
         }
@@ -69,14 +66,6 @@ impl Register {
     }
 
     pub fn find(&self, name: &MessageName) -> Option<Key> {
-        let text;
-        let name = match name.not_before() {
-            None => name.id.as_str(),
-            Some(_) => {
-                text = name.to_string();
-                &text
-            }
-        };
         let hash = self.hasher.hash_one(name);
         let slot = self.by_name.find(hash, |&slot| name_at(&self.lines, slot) == name)?;
         self.lines[*slot as usize].as_ref().map(|known| known.key)
@@ -91,7 +80,7 @@ impl Register {
     }
 
     pub fn remove(&mut self, key: Key) -> Option<Known> {
-        let hash = self.hasher.hash_one(&*self.get(key)?.name);
+        let hash = self.hasher.hash_one(&self.get(key)?.name);
         if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot as usize == key.slot()) {
             found.remove();
         }
@@ -103,7 +92,7 @@ impl Register {
     }
 }
 
-fn name_at(lines: &[Option<Known>], slot: u32) -> &str {
+fn name_at(lines: &[Option<Known>], slot: u32) -> &MessageName {
     &lines[slot as usize].as_ref().expect("only messages that are known have a name in the table").name
 }
 
@@ -116,18 +105,19 @@ mod tests {
     #[test]
     fn messages_are_found_by_key_and_by_name_until_they_are_removed() {
         let (mut register, mut backlog) = (Register::default(), Backlog::new());
-        let names = ["a@b.1.1", "a@b.1.1:at7", "a@b.1.1:at07", "c@d.1.2"].map(|name| name.parse().unwrap());
+        let names: [MessageName; 4] =
+            ["a@b.1.1", "a@b.1.1:at7", "a@b.1.1:at07", "c@d.1.2"].map(|name| name.parse().unwrap());
         let arrival = Arrival { level: Level::FIRST, arrived: Epoch(1), due: None, seen: Moment(1), group: None };
         let keys = names.each_ref().map(|name| {
             let key = backlog.arrive(arrival);
-            register.insert(key, name, Level::FIRST, 0);
+            register.insert(key, name.clone(), Level::FIRST, 0);
             key
         });
         assert_eq!(names.each_ref().map(|name| register.find(name)), keys.map(Some));
         assert!(register.remove(keys[1]).is_some() && register.remove(keys[1]).is_none());
         backlog.gone(keys[1]);
         let again = backlog.arrive(arrival);
-        register.insert(again, &names[1], Level::LAST, 0);
+        register.insert(again, names[1].clone(), Level::LAST, 0);
         assert_eq!(again.slot(), keys[1].slot());
         assert!(register.get(keys[1]).is_none(), "another message has its slot");
         assert_eq!(register.find(&names[1]), Some(again));

@@ -5,12 +5,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::time::Epoch;
 
 /// See the module. Compares and prints as the text it was parsed from, byte for byte.
+///
+/// Clones share the text: whoever remembers or tells of a hundred thousand messages keeps each id once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(Box<str>);
+pub struct MessageId(Arc<str>);
 
 /// A folder's name may grow by `:at<epoch>`, a flat file's by `.recipients.<mode>.<serial>.status`: with ids of at
 /// most this many octets all of them stay below the 255 that file systems allow.

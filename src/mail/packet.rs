@@ -9,7 +9,11 @@ use super::time::Epoch;
 
 /// A reception mode: how a group of members receives the message. Lower-case letters, digits, `-` and `_`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mode(Box<str>);
+pub struct Mode {
+    /// In place: every packet that is known has one. Zeros behind it, so that octets compare as the text does.
+    octets: [u8; Self::MAX_LENGTH],
+    length: u8,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a reception mode: expected 1 to 24 lower-case letters, digits, - and _, a letter first")]
@@ -20,11 +24,17 @@ impl Mode {
 
     /// The message as it is: every list's normal mode.
     pub fn mail() -> Mode {
-        Mode("mail".into())
+        Mode::of("mail")
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.octets[..self.length.into()]).expect("checked when it was made")
+    }
+
+    fn of(text: &str) -> Mode {
+        let mut octets = [0; Self::MAX_LENGTH];
+        octets[..text.len()].copy_from_slice(text.as_bytes());
+        Mode { octets, length: text.len() as u8 }
     }
 }
 
@@ -34,19 +44,19 @@ impl FromStr for Mode {
         let fits = text.len() <= Self::MAX_LENGTH
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-        if fits { Ok(Mode(text.into())) } else { Err(BadMode(text.to_owned())) }
+        if fits { Ok(Mode::of(text)) } else { Err(BadMode(text.to_owned())) }
     }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

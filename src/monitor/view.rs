@@ -5,6 +5,8 @@
 //! is compared with a listing of the directories; a message that nobody works on any more is read again. So it may lag
 //! by what is under way, and never drifts.
 
+mod known;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,22 +19,20 @@ use tracing::{debug, warn};
 
 use crate::daemon::clock;
 use crate::daemon::events::{Event, Happening, Subscription};
-use crate::daemon::live::{Current, Live, RelayState, Working};
-use crate::daemon::rate::{Rate, time_left};
-use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
-use crate::render::head;
-use crate::spool::census::{self, Message, State};
+use crate::daemon::live::Live;
+use crate::daemon::rate::time_left;
+use crate::mail::{Epoch, MessageId, Moment, Priority};
+use crate::spool::census::{self, Message};
 use crate::spool::disk::Disk;
 use crate::spool::layout::{FileName, MessageName};
-use crate::spool::note::Note;
 use crate::spool::pause::{self, Paused};
 use crate::spool::{Result, Spool};
 
-use super::by_id::{ById, HasId};
+use super::by_id::ById;
 use super::history::{History, Minute};
 use super::preemptions::{self, Preemptions};
-use super::row::{LevelRow, ListRow, MessageTally, PacketRow, Row};
-use super::stuck::{Asked, Circumstances, Stuck, going};
+use super::row::{LevelRow, ListRow, PacketRow, Row};
+use known::{Known, Surroundings};
 
 /// See the module.
 pub struct View {
@@ -55,45 +55,6 @@ struct Model {
     look: u32,
 }
 
-struct Known {
-    name: MessageName,
-    priority: Priority,
-    /// In which look at the directories it was seen last.
-    look: u32,
-    /// `None`: its folder has not been read yet.
-    figures: Option<Figures>,
-    packets: Vec<PacketFigures>,
-    /// What was told of since the folder was read.
-    deferred_since: u64,
-    failed_since: u64,
-    /// Of one that is being sent, or was.
-    rate: Option<Box<Rate>>,
-}
-
-impl HasId for Known {
-    fn id(&self) -> &MessageId {
-        &self.name.id
-    }
-}
-
-/// What a message's folder says, but for its packets.
-struct Figures {
-    size: u64,
-    /// Another one than the list's owner.
-    sender: Option<Box<str>>,
-    packets: u64,
-    recipients: u64,
-    failed: u64,
-    not_after: Option<u64>,
-    held: Option<Box<Note>>,
-}
-
-struct PacketFigures {
-    name: PacketName,
-    recipients: u64,
-    done: u64,
-}
-
 /// The queue as a whole.
 pub struct Summary {
     pub levels: Vec<LevelRow>,
@@ -103,22 +64,6 @@ pub struct Summary {
     pub time_left: Option<f64>,
     pub history: Vec<Minute>,
     pub pauses: Vec<Paused>,
-}
-
-/// What the answers of one look have in common.
-struct Surroundings {
-    now: Moment,
-    working: Vec<Working>,
-    relays: Vec<RelayState>,
-    current: Option<Arc<Current>>,
-}
-
-impl Surroundings {
-    fn circumstances<'s>(&'s self, pauses: &'s [Paused]) -> Circumstances<'s> {
-        let relays = self.relays.iter().map(|state| &state.relay).collect();
-        let lists = self.current.as_ref().map(|current| &current.settings.lists);
-        Circumstances::inside(self.now.epoch(), pauses, relays, lists)
-    }
 }
 
 /// What stands where, and what is paused.
@@ -211,7 +156,7 @@ impl View {
         for id in working.iter().map(|working| &working.message).collect::<HashSet<_>>() {
             if let Some(known) = model.messages.get_mut(id) {
                 let done = known.done(&working);
-                known.rate.get_or_insert_default().add(now, done);
+                known.sample(now, done);
             }
         }
         !working.is_empty()
@@ -250,8 +195,7 @@ impl View {
     /// Reads a message's folder.
     fn read(&self, id: &MessageId) {
         // What is being sent tells of itself; it is read again once nobody works on it.
-        let is_read = |known: &Known| known.figures.is_some();
-        match self.model.lock().messages.get(id).map(is_read) {
+        match self.model.lock().messages.get(id).map(Known::is_read) {
             None => return,
             Some(true) if self.live.working().iter().any(|at| at.message == *id) => return,
             Some(_) => {}
@@ -325,7 +269,7 @@ impl View {
         let model = self.model.lock();
         let mut lists: HashMap<&str, ListRow> = HashMap::new();
         for known in model.messages.values() {
-            lists.entry(known.name.id.list()).or_default().add(&known.tally(&around));
+            lists.entry(known.id.list()).or_default().add(&known.tally(&around));
         }
         let named = |(list, row): (&str, ListRow)| ListRow { list: list.to_owned(), ..row };
         ListRow::leading(lists.into_iter().map(named).collect(), most)
@@ -361,14 +305,8 @@ impl View {
         let around = self.surroundings();
         let model = self.model.lock();
         let known = model.messages.get(id)?;
-        let packet = |packet: &PacketFigures| PacketRow {
-            packet: FileName::Packet(packet.name.clone()).to_string(),
-            recipients: packet.recipients,
-            done: known.packet_done(packet, &around.working),
-            worker: around.working.iter().find(|at| at.message == *id && at.packet == packet.name).map(|at| at.worker),
-        };
         let circumstances = around.circumstances(&model.pauses);
-        Some((known.row(&around, &circumstances), known.packets.iter().map(packet).collect()))
+        Some((known.row(&around, &circumstances), known.packet_rows(&around.working)))
     }
 }
 
@@ -405,7 +343,7 @@ impl Model {
                 known.priority = priority;
                 known.look = self.look;
                 if let Some(name) = name {
-                    known.name = name;
+                    known.set_not_before(name.not_before());
                 }
                 if again {
                     unread.push_back(id.clone());
@@ -413,7 +351,7 @@ impl Model {
             }
             None => {
                 let name = name.unwrap_or_else(|| MessageName::new(id.clone(), None));
-                self.messages.insert(Known { look: self.look, ..Known::new(name, priority) });
+                self.messages.insert(Known::new(name, priority, self.look));
                 self.counted = false;
                 unread.push_back(id.clone());
             }
@@ -440,12 +378,12 @@ impl Model {
             }
             H::Deferred { message, recipients, .. } => {
                 if let Some(known) = self.messages.get_mut(message) {
-                    known.deferred_since += *recipients as u64;
+                    known.add_deferred(*recipients as u64);
                 }
             }
             H::Failed { message, recipients, .. } => {
                 if let Some(known) = self.messages.get_mut(message) {
-                    known.failed_since += *recipients as u64;
+                    known.add_failed(*recipients as u64);
                 }
             }
             // It may have been seen to go, and not where.
@@ -458,169 +396,6 @@ impl Model {
     fn packet(&mut self, id: &MessageId, packet: &str, recipients: usize, done: usize) {
         let Some(known) = self.messages.get_mut(id) else { return };
         let Ok(FileName::Packet(name)) = crate::spool::layout::parse(packet.as_ref()) else { return };
-        let (recipients, done) = (recipients as u64, done as u64);
-        match known.packets.iter_mut().find(|packet| packet.name == name) {
-            // Positions are absolute and only grow: whichever was told first.
-            Some(packet) => packet.done = packet.done.max(done),
-            None => known.packets.push(PacketFigures { name, recipients, done }),
-        }
+        known.packet_at(name, recipients, done);
     }
-}
-
-impl Known {
-    fn new(name: MessageName, priority: Priority) -> Known {
-        Known {
-            name,
-            priority,
-            look: 0,
-            figures: None,
-            packets: Vec::new(),
-            deferred_since: 0,
-            failed_since: 0,
-            rate: None,
-        }
-    }
-
-    fn take_in(&mut self, message: Message) {
-        let head = head::split(&message.top).map(|(head, _)| head).unwrap_or_default();
-        let fresh = || message.packets.iter().filter(|packet| packet.name.retry.is_none());
-        let here: u64 = fresh().map(|packet| packet.recipients).sum();
-        self.priority = message.priority;
-        self.name = message.name.clone();
-        self.figures = Some(Figures {
-            size: message.size,
-            sender: head
-                .sender
-                .as_ref()
-                .map(|sender| sender.as_str())
-                .filter(|sender| *sender != owner(message.name.id.list()))
-                .map(Into::into),
-            packets: head.packets_total.map_or(0, u64::from).max(fresh().count() as u64),
-            recipients: head.recipients_total.unwrap_or(here.max(message.left() + message.deferred() + message.failed)),
-            failed: message.failed,
-            not_after: head.not_after.map(|at| at.0),
-            held: message.held.map(Box::new),
-        });
-        (self.deferred_since, self.failed_since) = (0, 0);
-        let figures = |packet: census::Packet| PacketFigures {
-            recipients: packet.recipients,
-            done: packet.done.unwrap_or(0).min(packet.recipients),
-            name: packet.name,
-        };
-        self.packets = message.packets.into_iter().map(figures).collect();
-        self.packets.shrink_to_fit();
-    }
-
-    fn packet_done(&self, packet: &PacketFigures, working: &[Working]) -> u64 {
-        // Numbers tell most packets apart.
-        let at = working.iter().find(|at| at.packet == packet.name && at.message == self.name.id);
-        at.map_or(packet.done, |at| packet.done.max(at.done as u64)).min(packet.recipients)
-    }
-
-    fn left(&self, working: &[Working], retry: bool) -> u64 {
-        let packets = self.packets.iter().filter(|packet| packet.name.retry.is_some() == retry);
-        packets.map(|packet| packet.recipients - self.packet_done(packet, working)).sum()
-    }
-
-    /// Recipients that were sent to, or can't be.
-    fn done(&self, working: &[Working]) -> u64 {
-        let total = self.figures.as_ref().map_or(0, |figures| figures.recipients);
-        total.saturating_sub(self.left(working, false) + self.left(working, true) + self.deferred_since)
-    }
-
-    fn next_try(&self) -> Option<Epoch> {
-        self.packets.iter().filter_map(|packet| packet.name.due()).min()
-    }
-
-    fn state(&self, around: &Surroundings) -> State {
-        let now = around.now.epoch();
-        let is_open = |packet: &&PacketFigures| packet.done < packet.recipients;
-        if self.priority == Priority::Held {
-            State::Held
-        } else if around.working.iter().any(|at| at.message == self.name.id) {
-            State::Active
-        } else if self.name.not_before().is_some_and(|at| at > now) {
-            State::Scheduled
-        } else if self.packets.iter().any(|packet| packet.name.retry.is_some())
-            && self.packets.iter().filter(is_open).all(|packet| packet.name.due().is_some_and(|due| due > now))
-        {
-            State::Deferred
-        } else {
-            State::Waiting
-        }
-    }
-
-    fn tally(&self, around: &Surroundings) -> MessageTally {
-        let is_active = around.working.iter().any(|at| at.message == self.name.id);
-        let working = if is_active { &around.working[..] } else { &[] };
-        let (left, deferred) = (self.left(working, false), self.left(working, true));
-        let failed = self.figures.as_ref().map_or(0, |figures| figures.failed) + self.failed_since;
-        let deferred = deferred + self.deferred_since;
-        let total = self.figures.as_ref().map_or(0, |figures| figures.recipients);
-        let done = total.saturating_sub(left + deferred + failed);
-        MessageTally { state: self.state(around), left, deferred, failed, done, arrival: self.name.id.arrival().0 }
-    }
-
-    fn row(&self, around: &Surroundings, circumstances: &Circumstances<'_>) -> Row {
-        let MessageTally { state, left, deferred, failed, done, arrival } = self.tally(around);
-        let id = &self.name.id;
-        let figures = self.figures.as_ref();
-        let open = self.packets.iter().filter(|packet| packet.name.retry.is_none() && packet.done < packet.recipients);
-        let packets_total = figures.map_or(0, |figures| figures.packets);
-        let rate = self.rate.as_ref().map_or(0.0, |rate| rate.at(around.now));
-        let stuck = self.stuck(state, circumstances);
-        let stuck_reason = stuck.as_ref().map(|stuck| stuck.reason());
-        Row {
-            queue_name: self.priority.to_string(),
-            queue_id: id.to_string(),
-            arrival_time: arrival,
-            message_size: figures.map_or(0, |figures| figures.size),
-            sender: figures
-                .and_then(|figures| figures.sender.as_deref())
-                .map_or_else(|| owner(id.list()), str::to_owned),
-            priority: self.priority.to_string(),
-            state: state.as_str(),
-            list: id.list().to_owned(),
-            packets_total,
-            packets_done: packets_total.saturating_sub(open.count() as u64),
-            recipients_total: figures.map_or(0, |figures| figures.recipients),
-            recipients_done: done,
-            recipients_left: left,
-            deferred,
-            failed,
-            not_before: self.name.not_before().map(|at| at.0),
-            not_after: figures.and_then(|figures| figures.not_after),
-            next_try: self.next_try().map(|at| at.0),
-            workers: around.working.iter().filter(|at| at.message == *id).count(),
-            held: figures.and_then(|figures| figures.held.as_deref().cloned()),
-            rate,
-            // What is in the way may be so for any time.
-            time_left: time_left(going(left, stuck_reason), rate),
-            stuck: stuck.map(|stuck| stuck.told(utc)),
-            stuck_reason,
-        }
-    }
-
-    fn stuck(&self, state: State, circumstances: &Circumstances<'_>) -> Option<Arc<Stuck>> {
-        circumstances.of(&Asked {
-            id: &self.name.id,
-            priority: self.priority,
-            state,
-            not_before: self.name.not_before(),
-            next_try: self.next_try(),
-            held: self.figures.as_ref().and_then(|figures| figures.held.as_deref()),
-        })
-    }
-}
-
-/// For programs, and for a page that may be looked at from anywhere.
-fn utc(at: u64) -> String {
-    let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
-    timestamp.map_or_else(|| at.to_string(), |at| at.to_string())
-}
-
-/// The envelope sender of a list's messages that name none.
-fn owner(list: &str) -> String {
-    let (local, domain) = list.rsplit_once('@').unwrap_or((list, ""));
-    format!("{local}-owner@{domain}")
 }

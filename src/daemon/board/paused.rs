@@ -45,7 +45,7 @@ impl Board {
         inner.pauses = pauses.clone();
         let is_free = |key: &Key| {
             let known = inner.known.get(*key);
-            known.is_none_or(|known| !pauses.stops(known.name().id.list(), known.level))
+            known.is_none_or(|known| !pauses.stops(known.list(), known.level))
         };
         let free: Vec<Key> = inner.paused.iter().copied().filter(is_free).collect();
         for key in free {
