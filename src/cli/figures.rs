@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::daemon::lists::Lists;
 use crate::daemon::rate::time_left;
-use crate::mail::{Epoch, MessageId};
+use crate::mail::Epoch;
 use crate::monitor::stuck::{Asked, Circumstances, Reason, going, is_stuck};
-use crate::render::head::{self, SpoolHead};
+use crate::render::head;
 use crate::schedule::Ageing;
 use crate::spool::census::{Message, State};
 use crate::spool::note::Note;
@@ -134,7 +134,7 @@ impl Row {
             arrival_time: id.arrival().0,
             message_size: message.size,
             forced_expire: false,
-            sender: sender(&head, id),
+            sender: head.sender.as_ref().map_or_else(|| id.list_owner(), |sender| sender.as_str().to_owned()),
             recipients: None,
             priority: message.priority.to_string(),
             chosen_priority: chosen.map(|level| level.to_string()),
@@ -221,16 +221,6 @@ impl<'s> Surroundings<'s> {
     pub fn new(now: Epoch, schedulers: &'s [Scheduler], pauses: &'s [Paused], lists: &'s Lists) -> Surroundings<'s> {
         let circumstances = Circumstances::outside(now, pauses, schedulers, lists);
         Surroundings { now, schedulers, pauses, circumstances }
-    }
-}
-
-fn sender(head: &SpoolHead, id: &MessageId) -> String {
-    match &head.sender {
-        Some(sender) => sender.as_str().to_owned(),
-        None => {
-            let (local, domain) = id.list().rsplit_once('@').unwrap_or((id.list(), ""));
-            format!("{local}-owner@{domain}")
-        }
     }
 }
 

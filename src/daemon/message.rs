@@ -208,9 +208,9 @@ fn read_head<'m>(id: &MessageId, message: &'m [u8]) -> Result<(SpoolHead, Revers
     let sender = match head.sender.clone() {
         Some(sender) => sender,
         None => {
-            let (local, domain) = id.list().rsplit_once('@').expect("an id has an @");
-            let owner: Result<Address, _> = format!("{local}-owner@{domain}").parse();
-            ReversePath::Address(owner.map_err(|error| format!("{local}-owner@{domain} is no sender: {error}"))?)
+            let owner = id.list_owner();
+            let address = owner.parse::<Address>().map_err(|error| format!("{owner} is no sender: {error}"));
+            ReversePath::Address(address?)
         }
     };
     Ok((head, sender, rest))

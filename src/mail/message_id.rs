@@ -46,6 +46,12 @@ impl MessageId {
         self.list().rsplit('@').next().expect("an id has an @")
     }
 
+    /// The address of those who run the list, `my-list-owner@my.dom`: the envelope sender of a message that names none.
+    pub fn list_owner(&self) -> String {
+        let (local, domain) = self.list().rsplit_once('@').expect("an id has an @");
+        format!("{local}-owner@{domain}")
+    }
+
     /// When the message arrived, as its producer saw it.
     pub fn arrival(&self) -> Epoch {
         Epoch(self.parts().1.parse().expect("checked when the id was made"))

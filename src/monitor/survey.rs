@@ -5,14 +5,16 @@
 //! what nobody has told of (another host's work, an editor's) is found as well, and ten thousand messages cost little. It
 //! takes no claim and no lock, and changes nothing.
 
+mod flow;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::lists::Lists;
-use crate::daemon::rate::{Rate, time_left};
-use crate::mail::{Epoch, Level, MessageId, Moment, PacketName, Priority};
+use crate::daemon::rate::time_left;
+use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
 use crate::render::head::{self, SpoolHead};
 use crate::spool::census::{self, Message, State};
 use crate::spool::disk::{Disk, Look};
@@ -23,6 +25,7 @@ use crate::spool::running::{self, Scheduler, Work};
 use crate::spool::{Place, Result, Spool};
 
 use super::stuck::{Asked, Circumstances, Reason, Stuck, going, is_stuck};
+use flow::Flow;
 
 /// See the module.
 pub struct Survey {
@@ -179,18 +182,6 @@ struct Known {
     read: Option<(Instant, Duration)>,
 }
 
-/// How much goes out, by what the schedulers have counted.
-#[derive(Default)]
-struct Flow {
-    /// By host and process.
-    counted: HashMap<(String, u32), [u64; Level::COUNT]>,
-    sent: [u64; Level::COUNT],
-    levels: [Rate; Level::COUNT],
-    since: Option<Moment>,
-    samples: VecDeque<(Moment, u64)>,
-    recent: VecDeque<f64>,
-}
-
 /// Folders that are read in turn, a second.
 const TURN: f64 = 200.0;
 /// How long a look may read what is new; the rest comes with the next one.
@@ -199,12 +190,6 @@ const READING: Duration = Duration::from_millis(200);
 const PATIENCE: u32 = 20;
 /// A file system's clock ticks more often than that.
 const TICK: u64 = 2;
-/// Looks that are told of.
-const RECENT: usize = 256;
-/// Looks that a recent rate is taken over.
-const SMOOTH: usize = 3;
-/// From then on, what was counted here says more about a level than its messages' rates do.
-const WARM: Duration = Duration::from_secs(5);
 
 impl Survey {
     pub fn new(path: PathBuf, lists: Lists) -> Survey {
@@ -442,7 +427,7 @@ impl Known {
         let sender = self.head.sender.as_ref().map(|sender| sender.as_str().to_owned());
         self.details = Some(Arc::new(Details {
             size: message.size,
-            sender: sender.unwrap_or_else(|| owner(&self.name.id)),
+            sender: sender.unwrap_or_else(|| self.name.id.list_owner()),
             recipients: self.head.recipients_total.unwrap_or(least),
             packets: self.head.packets_total.map_or(packets, u64::from).max(packets),
             packets_left: packets,
@@ -496,12 +481,6 @@ impl Known {
     }
 }
 
-/// The envelope sender where the message names none.
-fn owner(id: &MessageId) -> String {
-    let (local, domain) = id.list().rsplit_once('@').unwrap_or((id.list(), ""));
-    format!("{local}-owner@{domain}")
-}
-
 impl LevelSum {
     fn add(&mut self, line: &Line) {
         self.messages += 1;
@@ -514,46 +493,6 @@ impl LevelSum {
         self.rate += line.rate;
         let arrival = line.id.arrival();
         self.oldest = Some(self.oldest.map_or(arrival, |oldest| oldest.min(arrival)));
-    }
-}
-
-impl Flow {
-    fn take_in(&mut self, schedulers: &[Scheduler], now: Moment) {
-        self.since.get_or_insert(now);
-        for scheduler in schedulers {
-            let of = (scheduler.host.clone(), scheduler.pid);
-            // Of one that was not known, what it did before is not known to be recent.
-            let before = self.counted.insert(of, scheduler.sent).unwrap_or(scheduler.sent);
-            for ((sent, now), before) in self.sent.iter_mut().zip(scheduler.sent).zip(before) {
-                *sent += now.saturating_sub(before);
-            }
-        }
-        self.counted.retain(|(host, pid), _| schedulers.iter().any(|at| at.host == *host && at.pid == *pid));
-        for (rate, sent) in self.levels.iter_mut().zip(self.sent) {
-            rate.add(now, sent);
-        }
-        let total = self.sent.iter().sum();
-        self.samples.push_back((now, total));
-        if self.samples.len() > SMOOTH + 1 {
-            self.samples.pop_front();
-        }
-        let (first, before) = self.samples[0];
-        let time = now.since(first).as_secs_f64();
-        if time > 0.0 {
-            self.recent.push_back((total - before) as f64 / time);
-        }
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Levels' rates, once they are known better than by the messages that are still there.
-    fn tell(&self, levels: &mut [LevelSum; Priority::COUNT], now: Moment) {
-        if self.since.is_some_and(|since| now.since(since) >= WARM) {
-            for (level, rate) in levels.iter_mut().zip(&self.levels) {
-                level.rate = rate.at(now);
-            }
-        }
     }
 }
 

@@ -159,10 +159,7 @@ impl Folder {
         unless_gone(spool.incoming.remove(&draft))?;
         let file = spool.incoming.create(&draft)?;
         file.write_at(content, 0)?;
-        let owner = self.dir.look_self()?.owner;
-        if owner != file.look()?.owner {
-            file.give_to(owner)?;
-        }
+        file.belong_to_owner_of(&self.dir)?;
         file.sync_data()?;
         spool.incoming.replace_in(&draft, &self.dir, layout::MESSAGE)?;
         self.dir.sync()

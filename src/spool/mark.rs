@@ -38,10 +38,7 @@ impl Mark {
         let mut text = serde_json::to_vec(self).expect("strings and numbers are always JSON");
         text.push(b'\n');
         file.write_at(&text, 0)?;
-        let owner = spool.distribute.look_self()?.owner;
-        if owner != file.look()?.owner {
-            file.give_to(owner)?;
-        }
+        file.belong_to_owner_of(&spool.distribute)?;
         file.sync_data()?;
         // A link is never made onto a name that is there, on any file system.
         let linked = spool.root.link(&draft, &spool.root, CLUSTER);

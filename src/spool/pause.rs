@@ -88,11 +88,7 @@ fn put(spool: &Spool, name: &PauseName, pause: &Pause) -> Result<()> {
     let mut text = serde_json::to_vec(&pause).expect("strings and numbers are always JSON");
     text.push(b'\n');
     file.write_at(&text, 0)?;
-    // Root may act on another user's spool; the spool's own processes must be able to go on with the file.
-    let owner = spool.distribute.look_self()?.owner;
-    if owner != file.look()?.owner {
-        file.give_to(owner)?;
-    }
+    file.belong_to_owner_of(&spool.distribute)?;
     file.sync_data()?;
     place.replace(&draft, &name.to_string())?;
     place.sync()

@@ -141,7 +141,7 @@ impl Known {
         self.size = message.size;
         self.recipients = head.recipients_total.unwrap_or(least);
         self.packets_total = head.packets_total.unwrap_or(0).max(count(fresh().count() as u64));
-        let owner = owner(self.id.list());
+        let owner = self.id.list_owner();
         let sender = head.sender.as_ref().map(|sender| sender.as_str()).filter(|sender| *sender != owner);
         let rare = Rare {
             not_before: message.name.not_before(),
@@ -248,7 +248,7 @@ impl Known {
             queue_id: id.to_string(),
             arrival_time: arrival,
             message_size: self.size,
-            sender: self.rarely(|rare| rare.sender.as_deref().map(str::to_owned)).unwrap_or_else(|| owner(id.list())),
+            sender: self.rarely(|rare| rare.sender.as_deref().map(str::to_owned)).unwrap_or_else(|| id.list_owner()),
             priority: self.priority.to_string(),
             state: state.as_str(),
             list: id.list().to_owned(),
@@ -288,12 +288,6 @@ impl Known {
 fn utc(at: u64) -> String {
     let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
     timestamp.map_or_else(|| at.to_string(), |at| at.to_string())
-}
-
-/// The envelope sender of a list's messages that name none.
-fn owner(list: &str) -> String {
-    let (local, domain) = list.rsplit_once('@').unwrap_or((list, ""));
-    format!("{local}-owner@{domain}")
 }
 
 #[cfg(test)]
