@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::figures::{local_time, printable};
+use super::words::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::daemon::mended::{self, KNOWLEDGE, Stays};

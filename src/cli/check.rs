@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::figures::printable;
+use super::words::printable;
 use super::{CliError, Exit, Global};
 use crate::daemon::clock;
 use crate::daemon::mended::KNOWLEDGE;

@@ -8,8 +8,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::figures::{age, printable};
-use super::holders::Holders;
+use super::words::{age, printable};
 use super::{CliError, Exit, Global, person, say};
 use crate::claim::database::{Access, Database, DatabaseError, LeaseRow, ProcessRow};
 use crate::claim::settings::ClusterSettings;
@@ -52,7 +51,7 @@ enum Action {
 }
 
 /// Others than the database's tables are not asked for longer than this.
-const LATELY: Duration = Duration::from_secs(120);
+pub const LATELY: Duration = Duration::from_secs(120);
 
 impl From<DatabaseError> for CliError {
     fn from(error: DatabaseError) -> CliError {
@@ -73,26 +72,12 @@ impl ClusterCommand {
     }
 }
 
-fn connect(settings: &ClusterSettings) -> Result<Box<dyn Database>, CliError> {
+pub fn connect(settings: &ClusterSettings) -> Result<Box<dyn Database>, CliError> {
     let access = Access::from_settings(settings).map_err(|error| CliError::Usage(error.to_string()))?;
     let access = access.ok_or_else(|| CliError::Usage("cluster.database is not set".to_owned()))?;
     access
         .connect()
         .map_err(|error| CliError::TryAgain(printable(&format!("cluster.database {}: {error}", access.url))))
-}
-
-/// For whoever shows the queue.
-pub fn holders(settings: &ClusterSettings) -> Result<Holders, CliError> {
-    let mut holders = Holders::default();
-    for Member { process, leases } in members(&mut *connect(settings)?)? {
-        for lease in leases {
-            holders.insert(lease.message, lease.part, format!("{} {} {}", process.host, process.pid, lease.worker));
-        }
-        if process.last_seen < LATELY.as_secs_f64() {
-            holders.runs(process.host, process.pid);
-        }
-    }
-    Ok(holders)
 }
 
 fn init(spool: &Spool, settings: &ClusterSettings, join: bool) -> Result<Exit, CliError> {
@@ -205,13 +190,13 @@ fn leave(spool: &Spool, settings: &ClusterSettings, drop_tables: bool, force: bo
 
 /// A process, and what it is sending.
 #[derive(Serialize)]
-struct Member {
+pub struct Member {
     #[serde(flatten)]
-    process: ProcessRow,
-    leases: Vec<LeaseRow>,
+    pub process: ProcessRow,
+    pub leases: Vec<LeaseRow>,
 }
 
-fn members(database: &mut dyn Database) -> Result<Vec<Member>, DatabaseError> {
+pub fn members(database: &mut dyn Database) -> Result<Vec<Member>, DatabaseError> {
     let mut leases = database.leases()?;
     let of = |process: ProcessRow| {
         let (own, rest) = std::mem::take(&mut leases).into_iter().partition(|lease| lease.process == process.id);

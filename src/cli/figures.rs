@@ -4,15 +4,23 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::CliError;
+use super::words::{self, age, local_time, printable};
 use crate::daemon::lists::Lists;
 use crate::daemon::rate::time_left;
 use crate::mail::Epoch;
 use crate::monitor::stuck::{Asked, Circumstances, Reason, going, is_stuck};
 use crate::render::head;
 use crate::schedule::Ageing;
+use crate::spool::Spool;
 use crate::spool::census::{Message, State};
+use crate::spool::deferral::Deferral;
+use crate::spool::disk::unless_gone;
+use crate::spool::folder::Folder;
+use crate::spool::layout::FileName;
 use crate::spool::note::Note;
 use crate::spool::pause::{Pause, Paused};
+use crate::spool::progress;
 use crate::spool::running::Scheduler;
 
 /// One line of `queue --json`. The names that `postqueue -j` has as well mean the same; readers pass over members they
@@ -89,7 +97,7 @@ pub struct PauseRow {
 
 impl PauseRow {
     pub fn of(paused: &Paused) -> PauseRow {
-        let (what, told) = (paused.name.plain(), super::pause::told(&paused.name));
+        let (what, told) = (paused.name.plain(), words::paused(&paused.name));
         PauseRow { what, told, pause: paused.pause.clone() }
     }
 }
@@ -112,6 +120,31 @@ pub struct Recipient {
     pub address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_reason: Option<String>,
+}
+
+impl Recipient {
+    /// Those of a message that have no final outcome.
+    pub fn all(spool: &Spool, message: &Message) -> Result<Vec<Recipient>, CliError> {
+        let Some(folder) = Folder::open(spool, message.priority, &message.name)? else { return Ok(Vec::new()) };
+        let mut recipients = Vec::new();
+        for packet in &message.packets {
+            let name = FileName::Packet(packet.name.clone()).to_string();
+            let Some(content) = unless_gone(folder.dir().read(&name, progress::MAX_PACKET))? else { continue };
+            let done = packet.done.unwrap_or(0) as usize;
+            for line in String::from_utf8_lossy(&content).lines().skip(done) {
+                let address = line.split('\t').next().unwrap_or(line).to_owned();
+                let delay_reason = packet.name.due().map(|due| {
+                    let due = local_time(due.0);
+                    match Deferral::of_line(line.as_bytes()) {
+                        Some(Deferral { code, text, relay, .. }) => format!("{code} {text} ({relay}; next try {due})"),
+                        None => format!("next try {due}"),
+                    }
+                });
+                recipients.push(Recipient { address, delay_reason });
+            }
+        }
+        Ok(recipients)
+    }
 }
 
 impl Row {
@@ -199,6 +232,12 @@ impl Row {
         self.stuck.as_deref().filter(|_| !is_told).map(printable)
     }
 
+    /// How fast it goes, and how long it will take.
+    pub fn pace(&self) -> Option<String> {
+        let left = self.time_left.map_or(String::new(), |left| format!(", {} left", age(left as u64)));
+        (self.rate > 0.0).then(|| format!("{:.1} a second{left}", self.rate))
+    }
+
     /// mailq's mark behind the id.
     pub fn mark(&self) -> &'static str {
         match self.state {
@@ -221,55 +260,5 @@ impl<'s> Surroundings<'s> {
     pub fn new(now: Epoch, schedulers: &'s [Scheduler], pauses: &'s [Paused], lists: &'s Lists) -> Surroundings<'s> {
         let circumstances = Circumstances::outside(now, pauses, schedulers, lists);
         Surroundings { now, schedulers, pauses, circumstances }
-    }
-}
-
-/// A duration in the two largest units that say something: `3d4h`, `2h5m`, `40s`.
-pub fn age(seconds: u64) -> String {
-    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    match (d, h, m) {
-        (1.., ..) => format!("{d}d{h}h"),
-        (0, 1.., _) => format!("{h}h{m}m"),
-        (0, 0, 1..) => format!("{m}m{s}s"),
-        _ => format!("{s}s"),
-    }
-}
-
-/// Somebody else's text, without what a terminal would obey.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect()
-}
-
-/// What a terminal would obey, or what turns text around or hides in it.
-pub fn is_unprintable(c: char) -> bool {
-    c.is_control() || {
-        matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
-            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-    }
-}
-
-#[test]
-fn what_turns_text_around_or_hides_in_it_is_not_printed() {
-    assert_eq!(printable("a\u{202e}b\u{200b}c\u{2028}d\u{1b}é"), "a?b?c?d?é");
-}
-
-/// Local time, as in a log.
-pub fn local_time(at: u64) -> String {
-    let timestamp = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
-    match timestamp {
-        Some(at) => at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        None => at.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_has_two_units_at_most() {
-        for (seconds, text) in [(0, "0s"), (61, "1m1s"), (3_600, "1h0m"), (100_000, "1d3h")] {
-            assert_eq!(age(seconds), text);
-        }
     }
 }

@@ -3,6 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+#[cfg(feature = "cluster")]
+use super::CliError;
+#[cfg(feature = "cluster")]
+use super::cluster::{self, Member};
+#[cfg(feature = "cluster")]
+use crate::claim::settings::ClusterSettings;
 use crate::daemon::settings::Settings;
 use crate::mail::{MessageId, PacketName};
 use crate::spool::Spool;
@@ -30,10 +36,10 @@ impl Holders {
     pub fn ask(settings: &Settings) -> Option<Result<Holders, String>> {
         settings.cluster.database.as_ref()?;
         let (answer, answered) = crossbeam_channel::bounded(1);
-        let cluster = settings.cluster.clone();
+        let settings = settings.cluster.clone();
         // What is on disk can be shown at once; a database that hangs is not worth waiting for.
         std::thread::spawn(move || {
-            let _ = answer.send(super::cluster::holders(&cluster).map_err(|error| error.to_string()));
+            let _ = answer.send(Holders::of_cluster(&settings).map_err(|error| error.to_string()));
         });
         let late = |_| Err(format!("the claims' database has not answered for {PATIENCE:?}"));
         Some(answered.recv_timeout(PATIENCE).unwrap_or_else(late))
@@ -45,13 +51,18 @@ impl Holders {
     }
 
     #[cfg(feature = "cluster")]
-    pub fn insert(&mut self, message: String, part: String, who: String) {
-        self.by_packet.insert((message, part), who);
-    }
-
-    #[cfg(feature = "cluster")]
-    pub fn runs(&mut self, host: String, pid: u32) {
-        self.processes.insert((host, pid));
+    fn of_cluster(settings: &ClusterSettings) -> Result<Holders, CliError> {
+        let mut holders = Holders::default();
+        for Member { process, leases } in cluster::members(&mut *cluster::connect(settings)?)? {
+            for lease in leases {
+                let who = format!("{} {} {}", process.host, process.pid, lease.worker);
+                holders.by_packet.insert((lease.message, lease.part), who);
+            }
+            if process.last_seen < cluster::LATELY.as_secs_f64() {
+                holders.processes.insert((process.host, process.pid));
+            }
+        }
+        Ok(holders)
     }
 
     /// The schedulers that run, on whichever host.

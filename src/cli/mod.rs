@@ -38,6 +38,7 @@ mod show;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::figures::local_time;
+use super::words::{local_time, paused};
 use super::{CliError, Exit, Global, configuration, person};
 use crate::daemon::clock;
 use crate::deliver::{RelaySettings, RelayUrl};
@@ -74,16 +74,6 @@ impl What {
     }
 }
 
-/// What is paused, for people.
-pub fn told(name: &PauseName) -> String {
-    match name {
-        PauseName::Everything => "everything".into(),
-        PauseName::Level(level) => format!("priority {level}"),
-        PauseName::List(list) => format!("list {list}"),
-        PauseName::Relay(relay) => format!("relay {relay}"),
-    }
-}
-
 impl PauseCommand {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
         let settings = global.load()?.settings;
@@ -101,7 +91,7 @@ impl PauseCommand {
         let by = format!("{}@{}", person(), running::host());
         pause::pause(&spool, &name, &Pause { since: now.0, by, why: self.reason, until })?;
         let until = until.map_or("until it is resumed".into(), |until| format!("until {}", local_time(until)));
-        writeln!(std::io::stdout(), "{} is paused {until}", told(&name))?;
+        writeln!(std::io::stdout(), "{} is paused {until}", paused(&name))?;
         Ok(Exit::Done)
     }
 }

@@ -12,9 +12,10 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::figures::{PauseRow, Row, Surroundings, age, local_time, printable};
+use super::figures::{PauseRow, Recipient, Row, Surroundings};
 use super::holders::Holders;
-use super::{CliError, Exit, Global, say, show};
+use super::words::{age, local_time, printable};
+use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::daemon::rate::time_left;
 use crate::daemon::settings::Settings;
@@ -131,7 +132,7 @@ impl Queue {
             let mut row = Row::of(message, ageing, now).in_its_surroundings(message, &around);
             row.holders = held.get(&message.name.id).cloned().unwrap_or_default();
             if self.recipients {
-                row.recipients = Some(show::recipients(spool, message)?);
+                row.recipients = Some(Recipient::all(spool, message)?);
             }
             Ok(row)
         };
@@ -255,7 +256,7 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
             said.push(format!("{} workers", row.workers));
             said.extend(row.holders.iter().map(|holder| printable(holder)));
         }
-        said.extend(pace(row));
+        said.extend(row.pace());
         if row.deferred > 0 {
             let next = row.next_try.map_or(String::new(), |at| format!(", next try {}", local_time(at)));
             said.push(format!("{} deferred{next}", row.deferred));
@@ -285,12 +286,6 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
     writeln!(out, "\n{}\n", depth(rows, now))?;
     let kilobytes: u64 = rows.iter().map(|row| row.message_size).sum::<u64>().div_ceil(1024);
     writeln!(out, "-- {kilobytes} Kbytes in {} Request{}.", rows.len(), if rows.len() == 1 { "" } else { "s" })
-}
-
-/// How fast it goes, and how long it will take.
-pub fn pace(row: &Row) -> Option<String> {
-    let left = row.time_left.map_or(String::new(), |left| format!(", {} left", age(left as u64)));
-    (row.rate > 0.0).then(|| format!("{:.1} a second{left}", row.rate))
 }
 
 /// By priority: how much, how far, how old, how fast, and how much of it does not go on.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::figures::{local_time, printable};
+use super::words::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::daemon::events::Happening;

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::figures::local_time;
 use super::inject::when;
 use super::selection::Selection;
+use super::words::local_time;
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::spool::moves::{self, Rescheduled};

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::pause::{What, told};
+use super::pause::What;
+use super::words;
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::spool::layout::PauseName;
@@ -35,16 +36,16 @@ impl Resume {
         for name in &names {
             if pause::resume(&spool, name)? {
                 resumed = true;
-                printed = printed.and_then(|()| writeln!(stdout, "{} is resumed", told(name)));
+                printed = printed.and_then(|()| writeln!(stdout, "{} is resumed", words::paused(name)));
             } else {
-                say(&format!("{} is not paused", told(name)));
+                say(&format!("{} is not paused", words::paused(name)));
             }
         }
         printed?;
         if !resumed && !self.what.is_given() {
             let left = pause::list(&spool, clock::epoch())?;
             for paused in &left {
-                say(&format!("{} is paused; --all resumes whatever is", told(&paused.name)));
+                say(&format!("{} is paused; --all resumes whatever is", words::paused(&paused.name)));
             }
         }
         Ok(if resumed { Exit::Done } else { Exit::Findings })

@@ -5,17 +5,16 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::figures::{Recipient, Row, Surroundings, local_time, printable};
-use super::{CliError, Exit, Global, queue, say};
+use super::figures::{Row, Surroundings};
+use super::words::{local_time, printable};
+use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::mail::MessageId;
 use crate::spool::census::{self, Message};
-use crate::spool::deferral::Deferral;
-use crate::spool::disk::unless_gone;
 use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
 use crate::spool::layout::FileName;
-use crate::spool::{Spool, pause, progress, running};
+use crate::spool::{Spool, pause, running};
 
 /// Shows one message, packet by packet
 #[derive(Args, Debug)]
@@ -134,7 +133,7 @@ impl Shown {
         }
         let (done, total) = (row.recipients_done, row.recipients_total);
         writeln!(out, "  recipients  {done} of {total} done, {} deferred, {} failed", row.deferred, row.failed)?;
-        if let Some(pace) = queue::pace(row) {
+        if let Some(pace) = row.pace() {
             writeln!(out, "  speed       {pace}")?;
         }
         if let Some(why) = row.stuck_beside() {
@@ -151,27 +150,4 @@ impl Shown {
         }
         Ok(())
     }
-}
-
-/// The recipients of a message that have no final outcome.
-pub fn recipients(spool: &Spool, message: &Message) -> Result<Vec<Recipient>, CliError> {
-    let Some(folder) = Folder::open(spool, message.priority, &message.name)? else { return Ok(Vec::new()) };
-    let mut recipients = Vec::new();
-    for packet in &message.packets {
-        let name = FileName::Packet(packet.name.clone()).to_string();
-        let Some(content) = unless_gone(folder.dir().read(&name, progress::MAX_PACKET))? else { continue };
-        let done = packet.done.unwrap_or(0) as usize;
-        for line in String::from_utf8_lossy(&content).lines().skip(done) {
-            let address = line.split('\t').next().unwrap_or(line).to_owned();
-            let delay_reason = packet.name.due().map(|due| {
-                let due = local_time(due.0);
-                match Deferral::of_line(line.as_bytes()) {
-                    Some(Deferral { code, text, relay, .. }) => format!("{code} {text} ({relay}; next try {due})"),
-                    None => format!("next try {due}"),
-                }
-            });
-            recipients.push(Recipient { address, delay_reason });
-        }
-    }
-    Ok(recipients)
 }

@@ -4,7 +4,7 @@ use std::io::{Result, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::cli::figures::{age, local_time, printable};
+use crate::cli::words::{age, local_time, printable};
 use crate::daemon::events::{Happening, Why};
 use crate::mail::{MessageId, Moment, Priority};
 use crate::monitor::event_log::line::Line;

@@ -1,7 +1,7 @@
 //! What operators do by keys: the commands' moves, and their way back.
 
-use super::super::pause::told;
 use super::super::person;
+use super::super::words;
 use crate::daemon::mended::{self, Stays};
 use crate::daemon::settings::Settings;
 use crate::daemon::{clock, late};
@@ -94,16 +94,16 @@ impl Hands {
                 let before = paused(&spool, &name, now)?;
                 let by = format!("{by}@{}", running::host());
                 pause::pause(&spool, &name, &Pause { since: now.0, by, why, until: None })?;
-                let text = format!("{} is paused until it is resumed", told(&name));
+                let text = format!("{} is paused until it is resumed", words::paused(&name));
                 self.done.push(Way::Paused(name, before));
                 Ok(text)
             }
             Act::Resume(name) => {
                 let before = paused(&spool, &name, now)?;
                 if !pause::resume(&spool, &name)? {
-                    return Ok(Err(format!("{} is not paused", told(&name))));
+                    return Ok(Err(format!("{} is not paused", words::paused(&name))));
                 }
-                let text = format!("{} is resumed", told(&name));
+                let text = format!("{} is resumed", words::paused(&name));
                 self.done.extend(before.map(|before| Way::Resumed(name, before)));
                 Ok(text)
             }
@@ -181,11 +181,11 @@ fn undo(spool: &Spool, way: Way, now: Epoch, by: &str) -> Result<Told, DiskError
                 Some(before) => pause::pause(spool, &name, before)?,
                 None => drop(pause::resume(spool, &name)?),
             }
-            Ok(format!("{} is {}", told(&name), if before.is_some() { "paused as before" } else { "resumed" }))
+            Ok(format!("{} is {}", words::paused(&name), if before.is_some() { "paused as before" } else { "resumed" }))
         }
         Way::Resumed(name, before) => {
             pause::pause(spool, &name, &before)?;
-            Ok(format!("{} is paused again", told(&name)))
+            Ok(format!("{} is paused again", words::paused(&name)))
         }
     })
 }

@@ -15,8 +15,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::figures::local_time;
-use super::super::pause;
+use super::super::words::{self, local_time};
 use super::foot::{draw_foot, draw_help};
 use super::format::{count, fit, percent, rate, span, time_left};
 use super::screen::{Panel, Screen};
@@ -226,7 +225,7 @@ fn draw_head(screen: &Screen) -> Line<'static> {
 
 /// A pause, in less than a line if its reason is short.
 fn told(Paused { name, pause }: &Paused) -> String {
-    let what = pause::told(name);
+    let what = words::paused(name);
     let Some(pause) = pause else { return format!("{what} is paused; its file can't be read") };
     let until = pause.until.map_or(String::new(), |until| format!(" until {}", local_time(until)));
     format!("{what} is paused{until} by {}: {}", pause.by, pause.why)

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::super::pause;
+use super::super::words;
 use super::format::fit;
-use super::keys::Prompt;
+use super::prompt::Prompt;
 use super::screen::Screen;
 use super::terminal::Look;
 use super::tone::Tone;
@@ -37,11 +37,11 @@ pub fn draw_foot(frame: &mut Frame, screen: &Screen, area: Rect) {
             let name = |(letter, name): &(char, PauseName)| {
                 let is_paused = screen.picture.iter().flat_map(|picture| &picture.pauses).any(|at| at.name == *name);
                 let does = if is_paused { "resume " } else { "" };
-                format!("{letter}:{does}{}", pause::told(name))
+                format!("{letter}:{does}{}", words::paused(name))
             };
             (format!("pause {} ", names.iter().map(name).collect::<Vec<_>>().join(" ")), "")
         }
-        Prompt::PauseWhy(name, why) => (format!("pause {}, since ", pause::told(name)), why.as_str()),
+        Prompt::PauseWhy(name, why) => (format!("pause {}, since ", words::paused(name)), why.as_str()),
     };
     // The end of what is typed stays in view.
     let room = usize::from(area.width).saturating_sub(1);

@@ -1,6 +1,6 @@
 //! Figures in few columns.
 
-use super::super::figures::age;
+use super::super::words::age;
 
 /// At most six columns: `123456`, `1234k`, `1234M`.
 pub fn count(n: u64) -> String {

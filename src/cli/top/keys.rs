@@ -6,6 +6,7 @@
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::acting::Act;
+use super::prompt::Prompt;
 use super::screen::Screen;
 use crate::mail::{MessageId, Priority};
 use crate::spool::layout::PauseName;
@@ -18,22 +19,6 @@ pub enum Order {
     Suspend,
     Redraw,
     Do(Act),
-}
-
-/// What is being asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Prompt {
-    /// The filter before.
-    Filter(String),
-    /// A key, for the priority.
-    Requeue(MessageId),
-    Hold(MessageId, String),
-    Cancel(MessageId, String),
-    /// A key, whether it is meant.
-    Confirm(MessageId, String),
-    /// A key, for one of these.
-    Pause(Vec<(char, PauseName)>),
-    PauseWhy(PauseName, String),
 }
 
 /// A reason may have so many letters.

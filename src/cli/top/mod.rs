@@ -17,6 +17,7 @@ mod draw;
 mod foot;
 mod format;
 mod keys;
+mod prompt;
 mod screen;
 mod terminal;
 mod tone;

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 
 use super::acting::Told;
-use super::keys::Prompt;
+use super::prompt::Prompt;
 use super::terminal::Look;
 use crate::mail::MessageId;
 use crate::monitor::survey::{Line, Picture};

@@ -2,7 +2,7 @@
 //!
 //! No meaning is in a colour alone, nothing that others wrote reaches the terminal but as letters.
 
-use crate::cli::figures::is_unprintable;
+use crate::cli::words::is_unprintable;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
