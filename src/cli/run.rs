@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::configuration::{self, Overrides};
 use super::systemd::Systemd;
-use super::{CliError, Exit, Global, log};
+use super::{CliError, Exit, Global, log, relay_from_here};
 use crate::daemon::live::Live;
 use crate::daemon::settings::Settings;
 use crate::daemon::{self, Control};
@@ -87,7 +87,7 @@ impl Run {
             ("run.shutdown_grace", &self.shutdown_grace),
         ];
         overrides.flags.extend(flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));
-        overrides.relays = self.relay.clone();
+        overrides.relays = self.relay.iter().map(|relay| relay_from_here(relay)).collect();
         overrides
     }
 }

@@ -185,7 +185,10 @@ impl FromStr for RelayUrl {
                 path if path.is_absolute() => Ok(RelayUrl::Sendmail { path }),
                 _ => Err(bad("the program's path must begin with /")),
             },
-            "maildir" => Ok(RelayUrl::Maildir { path: path("it has no directory")? }),
+            "maildir" => match path("it has no directory")? {
+                path if path.is_absolute() => Ok(RelayUrl::Maildir { path }),
+                _ => Err(bad("the directory's path must begin with /")),
+            },
             "lmtp" if !rest.starts_with("//") || rest.starts_with("///") => match path("it has no socket")? {
                 path if path.is_absolute() => Ok(RelayUrl::LmtpUnix { path }),
                 _ => Err(bad("the socket's path must begin with /")),
@@ -287,7 +290,7 @@ mod tests {
             "lmtp:///run/dovecot/lmtp",
             "sendmail:/usr/sbin/sendmail",
             "maildir:/var/mail/out",
-            "maildir:out/here",
+            "maildir:/out/here",
         ] {
             let url: RelayUrl = text.parse().unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(url.to_string(), text);
@@ -333,6 +336,7 @@ mod tests {
             ("sendmail:", "it has no path"),
             ("sendmail:sendmail", "the program's path must begin with /"),
             ("maildir:", "it has no directory"),
+            ("maildir:out", "the directory's path must begin with /"),
             ("maildir://host/dir", "a path on another host cannot be reached"),
         ] {
             let error = text.parse::<RelayUrl>().expect_err(text);

@@ -68,6 +68,35 @@ fn a_good_file_is_in_order_and_one_that_is_not_there_is_not() {
 }
 
 #[test]
+fn a_path_begins_with_a_slash_but_on_the_command_line() {
+    for (text, at) in [
+        ("spool = \"a/b\"\n", "c.toml:1:1: spool"),
+        ("[http]\nlisten = \"unix:a/b\"\n", "c.toml:2:1: http.listen"),
+        ("[http]\ntoken_file = \"a/b\"\n", "c.toml:2:1: http.token_file"),
+        ("[http]\ntls_certificate = \"/a\"\ntls_key = \"a/b\"\n", "c.toml:3:1: http.tls_key"),
+        ("[http]\ntls_certificate = \"a/b\"\ntls_key = \"/a\"\n", "c.toml:2:1: http.tls_certificate"),
+        ("[events]\npath = \"a/b\"\n", "c.toml:2:1: events.path"),
+        ("[cluster]\npassword_file = \"a/b\"\n", "c.toml:2:1: cluster.password_file"),
+        ("[cluster]\nca_file = \"a/b\"\n", "c.toml:2:1: cluster.ca_file"),
+        ("[[relay]]\nurl = \"smtp://h\"\nca_file = \"a/b\"\n", "c.toml:3:1: ca_file"),
+        ("[[relay]]\nurl = \"smtp://h\"\nhelo = \"h\"\npassword_file = \"a/b\"\n", "c.toml:4:1: password_file"),
+    ] {
+        finds(text, &[&format!("{at}: expected a path that begins with /, not \"a/b\"")]);
+    }
+    let out = "url: \"maildir:out\" is not a relay: the directory's path must begin with /";
+    finds("[[relay]]\nurl = \"maildir:out\"\n", &[&format!("c.toml:2:1: {out}")]);
+    let bench = Bench::new();
+    let mut command = bench.bare_command("config check");
+    command.env("SYMPA_DIST_EVENTS_PATH", "events.jsonl");
+    let expected = "environment, SYMPA_DIST_EVENTS_PATH: expected a path that begins with /, not \"events.jsonl\"";
+    Told::of(&mut command, USAGE).complains(&[expected]);
+    // Whoever types it is somewhere.
+    let here = bench.file("x", "").with_file_name("some/spool");
+    let shown = Told::of(&mut bench.bare_command("config show --spool some/spool"), DONE);
+    shown.prints(&[&format!("spool = \"{}\"  # command line, --spool\n", here.display())]);
+}
+
+#[test]
 fn the_environment_goes_before_the_file_and_flags_before_both() {
     let bench = Bench::new();
     bench.file("c.toml", GOOD);

@@ -135,7 +135,10 @@ impl Loader {
         }
         let http = &self.settings.http;
         match [("http.tls_certificate", &http.tls_certificate), ("http.tls_key", &http.tls_key)] {
-            [(there, Some(_)), (missing, None)] | [(missing, None), (there, Some(_))] => {
+            // One that is there and is wrong was complained of.
+            [(there, Some(_)), (missing, None)] | [(missing, None), (there, Some(_))]
+                if !self.wrong.iter().any(|wrong| wrong.contains(missing)) =>
+            {
                 let source = self.sources.get(there).unwrap_or(&Source::Default);
                 self.wrong.push(format!("{source}: {there}: expected {missing} beside it"));
             }
