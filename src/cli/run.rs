@@ -59,7 +59,7 @@ impl Run {
         let (orders, control) = bounded(16);
         obey_signals(orders, overrides)?;
         let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
-        serve(&loaded.settings, &live);
+        let _serving = serve(&loaded.settings, &live);
         let events = EventLog::start(&live, &loaded.settings.events)
             .inspect_err(|error| warn!("cannot keep what happens: {error}; mail is distributed all the same"));
         let summary = daemon::run_on(&Disk::default(), loaded.settings, &control, &live)
@@ -94,21 +94,21 @@ impl Run {
 
 /// Lets others look. Mail doesn't wait for that.
 #[cfg(feature = "http")]
-fn serve(settings: &Settings, live: &Arc<Live>) {
+fn serve(settings: &Settings, live: &Arc<Live>) -> Option<http::Serving> {
     if !http::is_wanted(&settings.http) {
-        return;
+        return None;
     }
     let served = View::start(live.clone(), &settings.spool)
         .map_err(|error| error.to_string())
         .and_then(|view| http::start(view, settings).map_err(|error| error.to_string()));
-    if let Err(error) = served {
-        warn!("{error}; nothing is served over HTTP, mail is distributed all the same");
-    }
+    served.inspect_err(|error| warn!("{error}; nothing is served over HTTP, mail is distributed all the same")).ok()
 }
 
 /// This program was built without.
 #[cfg(not(feature = "http"))]
-fn serve(_: &Settings, _: &Arc<Live>) {}
+fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
+    None
+}
 
 /// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
 fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), CliError> {

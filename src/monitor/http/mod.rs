@@ -17,24 +17,25 @@ mod guard;
 mod guests;
 mod page;
 mod routes;
+mod socket;
 mod stream;
 mod tls;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use parking_lot::RwLock;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::view::View;
 use crate::daemon::settings::{HttpSettings, Settings};
 use guests::Listener;
 use routes::Routes;
+use socket::Socket;
 use tls::Tls;
 
 /// Why nothing is served.
@@ -64,8 +65,13 @@ struct Served {
 
 type App = Arc<Served>;
 
+/// That it is served. Dropped, what it left in the file system goes; it is served until the process ends all the same.
+pub struct Serving {
+    _socket: Option<Socket>,
+}
+
 /// Serves until the process ends. Says where it listens in the log.
-pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
+pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError> {
     let http = settings.http.clone();
     let token = http.token_file.as_deref().map(guard::Token::read).transpose()?;
     let tls = match (&http.tls_certificate, &http.tls_key) {
@@ -78,7 +84,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
         move |source| HttpError::Listen { place, source }
     };
     let runtime = runtime.map_err(failed(&http.listen))?;
-    let (listener, address) = {
+    let (listener, address, socket) = {
         let _entered = runtime.enter();
         bind(&http.listen).map_err(failed(&http.listen))?
     };
@@ -109,7 +115,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
         runtime.block_on(guests::receive(listener, tls, router(served)));
     };
     std::thread::Builder::new().name("http".into()).spawn(serve).map_err(failed(&http.listen))?;
-    Ok(())
+    Ok(Serving { _socket: socket })
 }
 
 /// Of this thread, beside workers that have 0.
@@ -137,22 +143,16 @@ async fn read_secrets_again(served: App, tls: Option<Arc<Tls>>) {
     }
 }
 
-fn bind(listen: &str) -> io::Result<(Listener, Option<SocketAddr>)> {
+fn bind(listen: &str) -> io::Result<(Listener, Option<SocketAddr>, Option<Socket>)> {
     if let Some(path) = listen.strip_prefix("unix:") {
-        let path = Path::new(path);
-        // What a process that died left; one that lives still answers.
-        if std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
-            && std::os::unix::net::UnixStream::connect(path).is_err()
-        {
-            std::fs::remove_file(path)?;
-        }
-        return Ok((Listener::Unix(UnixListener::bind(path)?), None));
+        let (listener, socket) = Socket::bind(Path::new(path))?;
+        return Ok((Listener::Unix(listener), None, Some(socket)));
     }
     let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     guests::prepare(&listener)?;
     let address = listener.local_addr()?;
-    Ok((Listener::Tcp(TcpListener::from_std(listener)?), Some(address)))
+    Ok((Listener::Tcp(TcpListener::from_std(listener)?), Some(address), None))
 }
 
 /// Whether anything is to be served at all.
