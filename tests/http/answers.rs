@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, two_messages};
+use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, listening, two_messages};
 use crate::support::program::{self, Program};
 use crate::support::relay::{Policy, Relay};
 use crate::support::spool::{TestSpool, id, members, wait_until};
@@ -118,25 +119,70 @@ fn a_paused_relay_is_resumed_by_the_name_that_is_told() {
 }
 
 #[test]
-fn a_server_without_a_token_only_shows_and_a_token_that_all_may_read_serves_nobody() {
+fn a_server_without_a_token_only_shows() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);
-    let spool = TestSpool::new();
-    let token = spool.path().join("incoming/.token");
-    std::fs::write(&token, TOKEN).unwrap();
-    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let mut command = program::command();
-    command.env("SYMPA_DIST_HTTP_LISTEN", "127.0.0.1:0").env("SYMPA_DIST_HTTP_TOKEN_FILE", &token).arg("--spool");
-    command
-        .arg(spool.path())
-        .args(["run", "--relay", "smtp://127.0.0.1:1"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let _program = Program::of(child);
-    let told = log.lines().map_while(Result::ok).find(|line| line.contains("http.token_file")).unwrap();
-    assert!(told.contains("mode 644") && told.contains("mail is distributed all the same"), "{told}");
+}
+
+#[test]
+fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_read_again() {
+    let place = tempfile::tempdir().unwrap();
+    let token = place.path().join("token");
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&token, text).unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let missing = || drop(std::fs::remove_file(&token));
+    let hold = format!("/api/v1/messages/{BIG}/hold");
+    for (wrong, why) in [
+        (&missing as &dyn Fn(), "No such file"),
+        (&|| write(TOKEN, 0o644), "mode 644"),
+        (&|| write("", 0o600), "expected a token of at least 16"),
+        (&|| write("short", 0o600), "expected a token of at least 16"),
+    ] {
+        wrong();
+        let mut command = program::command();
+        command.env("SYMPA_DIST_HTTP_LISTEN", "127.0.0.1:0").env("SYMPA_DIST_HTTP_TOKEN_FILE", &token);
+        let spool = two_messages();
+        command.args(["--log-format", "json", "--spool"]).arg(spool.path()).args([
+            "run",
+            "--relay",
+            "smtp://127.0.0.1:1",
+        ]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let program = Program::of(child);
+        let mut told = String::new();
+        log.read_line(&mut told).unwrap();
+        for word in ["ERROR", "http.token_file", token.to_str().unwrap(), why, "actions are refused", "HUP"] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
+        let address = listening(&mut log);
+        let served = Served::of(spool, program, address, log);
+        for path in ["/metrics", "/healthz", "/", "/api/v1/queue"] {
+            assert_eq!(served.ask("GET", path, &[], "").0, 200, "{path}");
+        }
+        let (status, problem) = served.act(&hold, json!({"reason": "x"}));
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(status, 503, "{detail}");
+        assert!(detail.contains("http.token_file can't be used") && !detail.contains(place.path().to_str().unwrap()));
+        // Neither the empty token nor what stands in the file is one.
+        for offered in ["Bearer ", "Bearer short"] {
+            assert_eq!(served.ask("POST", &hold, &[("Authorization", offered)], "{\"reason\": \"x\"}").0, 503);
+        }
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("actions are refused");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 503);
+        write(TOKEN, 0o600);
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("who has the token may act");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+        // Wrong again, it is still known.
+        wrong();
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("the one that was read before stays in force");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+    }
 }
 
 #[test]

@@ -234,6 +234,14 @@ fn every_answer_is_as_the_document_says() {
     for (path, method, _) in all.filter(|(_, method, _)| method == "post") {
         seen.ask(&method.to_ascii_uppercase(), &path, HELD, 403, &[], "");
     }
+    let nowhere = [("SYMPA_DIST_HTTP_TOKEN_FILE", "/nowhere/token")];
+    let token_is_wrong = Served::start(two_messages(), "smtp://127.0.0.1:1", &nowhere);
+    let Seen { document, seen, .. } = seen;
+    let mut seen = Seen { document, served: &token_is_wrong, seen };
+    let all = operations(&seen.document);
+    for (path, method, _) in all.filter(|(_, method, _)| method == "post") {
+        seen.ask(&method.to_ascii_uppercase(), &path, HELD, 503, &[], "");
+    }
     let ready = || only_shows.ask("GET", "/readyz", &[], "").0;
     assert_eq!(ready(), 503);
     let relay = Relay::start(Policy::new());

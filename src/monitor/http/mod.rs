@@ -29,16 +29,17 @@ use std::sync::Arc;
 use axum::Router;
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::view::View;
 use crate::daemon::settings::{HttpSettings, Settings};
+use guard::Actors;
 use guests::Listener;
 use routes::Routes;
 use socket::Socket;
 use tls::Tls;
 
-/// Why nothing is served.
+/// Why nothing is served; with [`HttpError::Token`], why nobody may act.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("http.listen: cannot listen on {place}: {source}")]
@@ -55,7 +56,7 @@ pub enum HttpError {
 struct Served {
     view: Arc<View>,
     settings: Settings,
-    token: RwLock<Option<guard::Token>>,
+    actors: RwLock<Actors>,
     /// Actions are for loopback, a Unix socket, TLS, or who said that it is insecure.
     allows_actions: bool,
     /// `None` on a Unix socket, where no browser comes.
@@ -70,14 +71,21 @@ pub struct Serving {
     _socket: Option<Socket>,
 }
 
+/// What becomes of actions for a token that is none.
+const NOBODY_ACTS: &str =
+    "all is shown, and actions are refused until it is mended and the configuration is read again (HUP)";
+
 /// Serves until the process ends. Says where it listens in the log.
 pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError> {
     let http = settings.http.clone();
-    let token = http.token_file.as_deref().map(guard::Token::read).transpose()?;
     let tls = match (&http.tls_certificate, &http.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::read(certificate, key)?)),
         _ => None,
     };
+    let actors = Actors::read(http.token_file.as_deref()).unwrap_or_else(|error| {
+        error!("{error}; {NOBODY_ACTS}");
+        Actors::Unknown
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let failed = |place: &str| {
         let place = place.to_owned();
@@ -90,7 +98,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError>
     };
     let allows_actions =
         address.is_none_or(|address| address.ip().to_canonical().is_loopback()) || http.insecure || tls.is_some();
-    if token.is_some() && !allows_actions {
+    if !matches!(actors, Actors::Nobody) && !allows_actions {
         warn!(
             listen = http.listen,
             "http: actions are refused beyond loopback without http.tls_certificate or http.insecure = true"
@@ -102,7 +110,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError>
     }
     let served = Arc::new(Served {
         view,
-        token: RwLock::new(token),
+        actors: RwLock::new(actors),
         allows_actions,
         hosts: address.map(|address| guard::hosts(address, &http.hosts)),
         stream: stream::Stream::default(),
@@ -133,13 +141,26 @@ fn router(served: App) -> Router {
 async fn read_secrets_again(served: App, tls: Option<Arc<Tls>>) {
     let mut reloads = served.view.reloads();
     while reloads.changed().await.is_ok() {
-        let token = served.settings.http.token_file.as_deref().map(guard::Token::read).transpose();
-        let token = token.map(|token| *served.token.write() = token);
-        for again in [token, tls.as_deref().map_or(Ok(()), Tls::read_again)] {
-            if let Err(error) = again {
-                warn!("{error}; the one that was read before stays in force");
-            }
+        read_token_again(&served);
+        if let Err(error) = tls.as_deref().map_or(Ok(()), Tls::read_again) {
+            warn!("{error}; {STAYS}");
         }
+    }
+}
+
+const STAYS: &str = "the one that was read before stays in force";
+
+fn read_token_again(served: &Served) {
+    let read = Actors::read(served.settings.http.token_file.as_deref());
+    let mut actors = served.actors.write();
+    let was_unknown = matches!(*actors, Actors::Unknown);
+    match read {
+        Ok(read) => *actors = read,
+        Err(error) if was_unknown => error!("{error}; {NOBODY_ACTS}"),
+        Err(error) => warn!("{error}; {STAYS}"),
+    }
+    if was_unknown && matches!(*actors, Actors::Token(_)) {
+        info!("http.token_file: it was read, and who has the token may act");
     }
 }
 
@@ -174,7 +195,7 @@ mod tests {
         Arc::new(Served {
             view: View::start(Arc::new(Live::default()), spool.path()).unwrap(),
             settings: Settings::default(),
-            token: RwLock::default(),
+            actors: RwLock::new(Actors::Nobody),
             allows_actions: false,
             hosts: None,
             stream: stream::Stream::default(),
