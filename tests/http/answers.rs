@@ -119,6 +119,43 @@ fn a_paused_relay_is_resumed_by_the_name_that_is_told() {
 }
 
 #[test]
+fn a_relay_that_there_is_none_of_is_not_paused_and_one_that_somebody_uses_is() {
+    let served = Served::idle(two_messages());
+    let pause = |relay: &str| served.act("/api/v1/pause", json!({"relay": relay, "reason": "a test"}));
+    for unknown in ["smtp://127.0.0.1:2", "smtp://nobody.example.org", "maildir:/nowhere", "nobody's", ""] {
+        let (status, problem) = pause(unknown);
+        assert_eq!(status, 404, "{unknown}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with("relay: there is none"), "{problem}");
+    }
+    assert_eq!(std::fs::read_dir(served.spool.path().join("paused")).map_or(0, Iterator::count), 0);
+    // Of another process, and as somebody else may write it.
+    let other = Program::run(served.spool.path(), &["--relay", "smtp://127.0.0.1:2"]);
+    let paused = || pause("SMTP://127.0.0.1:2/");
+    wait_until("it is known", || paused().0 == 200, || paused().1.to_string());
+    drop(other);
+    assert_eq!(served.act("/api/v1/resume", json!({"relay": "smtp://127.0.0.1:2"})).0, 200, "nobody has it any more");
+}
+
+#[test]
+fn what_a_reload_has_brought_holds_for_actions_too() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("c.toml");
+    let configure = |name: &str, priority: u8| {
+        let relay = format!("[[relay]]\nurl = \"smtp://127.0.0.1:1\"\nname = \"{name}\"\n");
+        std::fs::write(&file, format!("[inject]\npriority = {priority}\n{relay}")).unwrap();
+    };
+    configure("old", 5);
+    let served = Served::configured(two_messages(), &[], &[("SYMPA_DIST_CONFIG", file.to_str().unwrap())]);
+    configure("new", 8);
+    served.program.signal(Signal::HUP);
+    served.wait_for_log("configuration reloaded");
+    let pause = |relay: &str| served.act("/api/v1/pause", json!({"relay": relay, "reason": "a test"})).0;
+    assert_eq!((pause("old"), pause("new")), (404, 200));
+    let release = served.act(&format!("/api/v1/messages/{HELD}/release"), json!({}));
+    assert_eq!(release.1["to"], "8", "where it was is not known: {release:?}");
+}
+
+#[test]
 fn a_server_without_a_token_only_shows() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);

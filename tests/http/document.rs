@@ -196,7 +196,9 @@ fn every_answer_is_as_the_document_says() {
         let resumed = || served.get("/api/v1/queue")["pauses"] == json!([]);
         wait_until("it is seen to have gone", resumed, String::new);
     }
-    seen.post("/api/v1/pause", "", 404, json!({"relay": "nobody's", "reason": "a test"}));
+    for relay in ["nobody's", "smtp://nobody.example.org"] {
+        seen.post("/api/v1/pause", "", 404, json!({"relay": relay, "reason": "a test"}));
+    }
 
     let paths: Vec<(String, String)> = operations(&seen.document).map(|(path, method, _)| (path, method)).collect();
     for (path, method) in paths {

@@ -66,6 +66,16 @@ struct Served {
 
 type App = Arc<Served>;
 
+impl Served {
+    /// Looks at the settings in force; before there is a scheduler, at those of the start.
+    fn in_force<T>(&self, look: impl FnOnce(&Settings) -> T) -> T {
+        match self.view.live.current() {
+            Some(current) => look(&current.settings),
+            None => look(&self.settings),
+        }
+    }
+}
+
 /// That it is served. Dropped, what it left in the file system goes; it is served until the process ends all the same.
 pub struct Serving {
     _socket: Option<Socket>,
