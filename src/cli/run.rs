@@ -2,7 +2,8 @@
 //!
 //! TERM and INT stop it: no new transaction, final dots that are out are waited for during `run.shutdown_grace`, exit 0. A
 //! second one ends it at once, and says what may be repeated. HUP reads the configuration again; a bad one is reported and
-//! the old one stays. Where systemd has started it, systemd is told of all this.
+//! the old one stays; of a good one, what has to wait for a restart is named. Where systemd has started it, systemd is told
+//! of all this.
 
 use std::sync::Arc;
 use std::thread;
@@ -57,7 +58,7 @@ impl Run {
             .map_err(|error| CliError::TryAgain(format!("cannot log: {error}; no mail is sent")))?;
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
-        obey_signals(orders, overrides)?;
+        obey_signals(orders, overrides, loaded.settings.clone())?;
         let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
         let _serving = serve(&loaded.settings, &live);
         let events = EventLog::start(&live, &loaded.settings.events)
@@ -111,7 +112,7 @@ fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
 }
 
 /// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
-fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), CliError> {
+fn obey_signals(orders: Sender<Control>, overrides: Overrides, start: Settings) -> Result<(), CliError> {
     let cannot = |error: String| CliError::TryAgain(format!("cannot listen for signals: {error}; no mail is sent"));
     let interrupted = orders.clone();
     ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(|error| cannot(error.to_string()))?;
@@ -119,11 +120,7 @@ fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), Cli
     let listen = move || {
         for signal in signals.forever() {
             let order = match signal {
-                SIGHUP => {
-                    let loaded = configuration::load(&overrides);
-                    let settings = loaded.map(|loaded| loaded.settings).map_err(|error| error.to_string());
-                    Control::Reload(Box::new(settings))
-                }
+                SIGHUP => Control::Reload(Box::new(reload(&overrides, &start))),
                 _ => Control::Stop,
             };
             let _ = orders.try_send(order);
@@ -131,4 +128,14 @@ fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), Cli
     };
     thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| cannot(error.to_string()))?;
     Ok(())
+}
+
+/// The settings as they are now, or what is wrong with them.
+fn reload(overrides: &Overrides, start: &Settings) -> Result<Settings, String> {
+    let settings = configuration::load(overrides).map_err(|error| error.to_string())?.settings;
+    let waiting = configuration::after_restart(&settings, start);
+    if !waiting.is_empty() {
+        warn!("the configuration has changed in what only a restart takes up: {}", waiting.join(", "));
+    }
+    Ok(settings)
 }

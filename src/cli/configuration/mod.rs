@@ -2,7 +2,7 @@
 //!
 //! All that is wrong is collected and said at once, each with where it stands and what was expected. Nothing is guessed:
 //! an unknown key, in the file or as `SYMPA_DIST_…` in the environment, is an error. Loading can be done again while the
-//! scheduler runs (HUP).
+//! scheduler runs (HUP): [`after_restart`] names what it doesn't take up then.
 
 mod keys;
 mod lists;
@@ -94,6 +94,17 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, BadConfig> {
         }
     }
     Loader { wrong, ..Loader::default() }.load(overrides, environment)
+}
+
+/// The keys of `wanted` that a scheduler which was started with `start` does not take up while it runs.
+pub fn after_restart(wanted: &Settings, start: &Settings) -> Vec<&'static str> {
+    let in_force = wanted.clone().taken_up(start);
+    let differs = |key: &&keys::Key| match key.name {
+        // It is shown without the password in it.
+        "cluster.database" => wanted.cluster.database != in_force.cluster.database,
+        _ => (key.show)(wanted) != (key.show)(&in_force),
+    };
+    KEYS.iter().filter(differs).map(|key| key.name).collect()
 }
 
 #[derive(Default)]
@@ -426,5 +437,90 @@ mod tests {
     fn a_file_that_is_not_toml_is_named_with_its_line() {
         let error = load_text("a = 1\nb = = 2\n", &[], &[]).unwrap_err();
         assert!(error.starts_with("c.toml:2:5: "), "{error}");
+    }
+
+    /// Each key, and a value that is not its default.
+    const OTHER: &[(&str, &str)] = &[
+        ("spool", "/s"),
+        ("ageing", "2h"),
+        ("fairness.order", "fifo"),
+        ("fairness.max_slowdown", "2"),
+        ("run.workers", "3"),
+        ("run.recipients_per_transaction", "3"),
+        ("run.checkpoint_sync", "none"),
+        ("run.shutdown_grace", "3s"),
+        ("run.rescan", "3s"),
+        ("run.on_uncertain", "skip"),
+        ("run.express_workers", "3"),
+        ("run.express_up_to", "3"),
+        ("breaker.first_pause", "3s"),
+        ("breaker.longest_pause", "3s"),
+        ("guard.transactions", "7"),
+        ("retry.schedule", "3s"),
+        ("retry.expire", "3s"),
+        ("report.every", "3s"),
+        ("inject.packet_size", "3"),
+        ("inject.priority", "3"),
+        ("inject.min_free_space", "3"),
+        ("cluster.database", "postgres://u:p@h/d"),
+        ("cluster.password_file", "/p"),
+        ("cluster.tls", "never"),
+        ("cluster.ca_file", "/c"),
+        ("cluster.lease", "3s"),
+        ("cluster.poll", "3s"),
+        ("watch.mode", "poll"),
+        ("watch.interval", "3s"),
+        ("http.listen", ""),
+        ("http.token_file", "/t"),
+        ("http.tls_certificate", "/c"),
+        ("http.tls_key", "/k"),
+        ("http.insecure", "true"),
+        ("http.hosts", "h"),
+        ("events.path", "/e"),
+        ("events.max_size", "3"),
+        ("events.keep", "3"),
+        ("metrics.lists", "3"),
+        ("log.format", "json"),
+        ("log.level", "warn"),
+    ];
+    /// Sections, and a key that is in none.
+    const AT_THE_START: [&str; 6] = ["spool", "log", "cluster", "watch", "http", "metrics"];
+
+    #[test]
+    fn each_key_is_taken_up_by_a_reload_or_named_as_one_that_is_not() {
+        let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(OTHER.iter().map(|(name, _)| *name).collect::<Vec<_>>(), known);
+        let start = Settings::default();
+        // Without that feature it is refused.
+        let can_be_set = |name: &str| cfg!(feature = "cluster") || name != "cluster.database";
+        for (key, (_, value)) in KEYS.iter().zip(OTHER).filter(|(key, _)| can_be_set(key.name)) {
+            let mut wanted = start.clone();
+            (key.set)(&mut wanted, &Text::One((*value).to_owned())).unwrap_or_else(|why| panic!("{}: {why}", key.name));
+            assert_ne!((key.show)(&wanted), (key.show)(&start), "{}", key.name);
+            let in_force = wanted.clone().taken_up(&start);
+            let is_taken_up = (key.show)(&in_force) == (key.show)(&wanted);
+            let section = key.name.split('.').next().unwrap();
+            assert_eq!(is_taken_up, !AT_THE_START.contains(&section), "{}", key.name);
+            let named = after_restart(&wanted, &start);
+            assert_eq!(named, if is_taken_up { vec![] } else { vec![key.name] });
+        }
+        // The password in it is not shown, and counts.
+        let mut wanted = start.clone();
+        wanted.cluster.database = Some("postgres://u:p@h/d".parse().unwrap());
+        let mut other = start.clone();
+        other.cluster.database = Some("postgres://u:q@h/d".parse().unwrap());
+        assert_eq!(after_restart(&wanted, &other), ["cluster.database"]);
+    }
+
+    #[test]
+    fn the_readme_and_the_manual_page_say_what_a_reload_does_not_take_up() {
+        let [first @ .., last] = AT_THE_START;
+        let list = |quote: &str| {
+            let first: Vec<String> = first.iter().map(|section| format!("{quote}{section}{quote}")).collect();
+            format!("All is taken up but {} and {quote}{last}{quote}, which wait for a restart", first.join(", "))
+        };
+        assert!(include_str!("../../../README.md").contains(&list("`")));
+        let page = include_str!("../../../packaging/man/sympa-dist.1");
+        assert!(page.contains(&list("")), "{}", list(""));
     }
 }
