@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::maildir::MaildirRelay;
 use super::sendmail::SendmailRelay;
 use super::smtp::SmtpRelay;
+use super::wire::tls;
 use super::{Relay, lmtp};
 pub use crate::deliver::wire::tls::BadTls;
 
@@ -122,6 +123,12 @@ impl RelaySettings {
             RelayUrl::Sendmail { path } => Arc::new(SendmailRelay::new(path.clone(), self.dot_timeout)),
             RelayUrl::Maildir { path } => Arc::new(MaildirRelay::new(path.clone())),
         })
+    }
+
+    /// Reads them, whether or not [`Self::build`] needs them.
+    pub fn read_authorities(&self) -> Result<(), SetupError> {
+        let Some(path) = &self.ca_file else { return Ok(()) };
+        Ok(tls::verified(Some(path)).map(drop)?)
     }
 
     /// The name for EHLO: what was set, else this host's.
@@ -363,8 +370,8 @@ mod tests {
             ..RelaySettings::new("smtps://localhost".parse().unwrap())
         };
         let error = refused(verified("/nonexistent/ca.pem"));
-        assert!(error.contains("cannot read the certificate authorities in /nonexistent/ca.pem"), "{error}");
-        assert_eq!(refused(verified("/dev/null")), "/dev/null holds no certificate");
+        assert!(error.contains("cannot read the certificate authorities in /nonexistent/ca.pem (ca_file)"), "{error}");
+        assert_eq!(refused(verified("/dev/null")), "/dev/null (ca_file) holds no certificate");
 
         let mut settings = RelaySettings::new("maildir:/tmp".parse().unwrap());
         settings.login = Some(Login { username: "u".into(), password: "p".into() });

@@ -4,6 +4,7 @@
 //! an unknown key, in the file or as `SYMPA_DIST_…` in the environment, is an error. Loading can be done again while the
 //! scheduler runs (HUP): [`after_restart`] names what it doesn't take up then.
 
+mod files;
 mod keys;
 mod lists;
 mod relay_keys;
@@ -66,7 +67,8 @@ pub struct Loaded {
     /// The file that was read.
     pub file: Option<PathBuf>,
     sources: BTreeMap<&'static str, Source>,
-    relay_source: Source,
+    /// Of `settings.relays`, one each.
+    relay_sources: Vec<Source>,
     /// Of `settings.lists`, table by table.
     list_sources: Vec<ListSource>,
 }
@@ -111,7 +113,7 @@ pub fn after_restart(wanted: &Settings, start: &Settings) -> Vec<&'static str> {
 struct Loader {
     settings: Settings,
     sources: BTreeMap<&'static str, Source>,
-    relays: Option<(Vec<RelaySettings>, Source)>,
+    relays: Option<Vec<(RelaySettings, Source)>>,
     list_sources: Vec<ListSource>,
     wrong: Vec<String>,
 }
@@ -133,12 +135,13 @@ impl Loader {
         if !overrides.relays.is_empty() {
             self.relay_urls(overrides.relays.iter().map(String::as_str), Source::Flag("--relay".into()));
         }
-        let relay_source = match self.relays.take() {
-            Some((relays, source)) => {
-                self.settings.relays = relays;
-                source
+        let relay_sources = match self.relays.take() {
+            Some(relays) => {
+                let sources;
+                (self.settings.relays, sources) = relays.into_iter().unzip();
+                sources
             }
-            None => Source::Default,
+            None => vec![Source::Default; self.settings.relays.len()],
         };
         // Of relays that are wrong themselves, none would be found.
         if self.wrong.is_empty() {
@@ -159,7 +162,7 @@ impl Loader {
             return Err(BadConfig(self.wrong));
         }
         let (settings, sources, list_sources) = (self.settings, self.sources, self.list_sources);
-        Ok(Loaded { settings, file, sources, relay_source, list_sources })
+        Ok(Loaded { settings, file, sources, relay_sources, list_sources })
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -182,10 +185,9 @@ impl Loader {
             let (_, at) = place(key.span().start);
             match value.get_ref() {
                 DeValue::Array(tables) if section == "relay" => {
-                    let (line, _) = place(key.span().start);
                     let mut relays = Vec::new();
                     for table in tables.iter() {
-                        let (_, at) = place(table.span().start);
+                        let (line, at) = place(table.span().start);
                         let DeValue::Table(table) = table.get_ref() else {
                             self.wrong.push(format!("{at}: expected a table: [[relay]]"));
                             continue;
@@ -210,7 +212,7 @@ impl Loader {
                         }
                         if self.wrong.len() == wrong {
                             match relay.finish() {
-                                Ok(relay) => relays.push(relay),
+                                Ok(relay) => relays.push((relay, Source::File { path: path.to_owned(), line })),
                                 Err(error) => self.wrong.push(format!("{at}: relay: {error}")),
                             }
                         }
@@ -218,7 +220,7 @@ impl Loader {
                     if tables.is_empty() {
                         self.wrong.push(format!("{at}: relay: {NO_RELAY}"));
                     }
-                    self.relays = Some((relays, Source::File { path: path.to_owned(), line }));
+                    self.relays = Some(relays);
                 }
                 DeValue::Table(tables) if section == "lists" => self.lists(tables, path, &place),
                 DeValue::Table(table) if section != "relay" => {
@@ -288,11 +290,11 @@ impl Loader {
         }
         for url in urls {
             match url.parse() {
-                Ok(url) => relays.push(RelaySettings::new(url)),
+                Ok(url) => relays.push((RelaySettings::new(url), source.clone())),
                 Err(error) => self.wrong.push(format!("{source}: {error}")),
             }
         }
-        self.relays = Some((relays, source));
+        self.relays = Some(relays);
     }
 }
 
@@ -358,8 +360,8 @@ impl Loaded {
             let source = self.sources.get(key.name).unwrap_or(&Source::Default);
             shown += &format!("{name} = {}  # {source}\n", (key.show)(&self.settings));
         }
-        for relay in &self.settings.relays {
-            shown += &format!("\n[[relay]]  # {}\n", self.relay_source);
+        for (relay, source) in self.settings.relays.iter().zip(&self.relay_sources) {
+            shown += &format!("\n[[relay]]  # {source}\n");
             for key in RELAY_KEYS {
                 if let Some(value) = (key.show)(relay) {
                     shown += &format!("{} = {value}\n", key.name);
@@ -438,7 +440,6 @@ mod tests {
         let error = load_text("a = 1\nb = = 2\n", &[], &[]).unwrap_err();
         assert!(error.starts_with("c.toml:2:5: "), "{error}");
     }
-
     /// Each key, and a value that is not its default.
     const OTHER: &[(&str, &str)] = &[
         ("spool", "/s"),

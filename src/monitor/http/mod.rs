@@ -52,6 +52,18 @@ pub enum HttpError {
     Key { path: PathBuf, why: String },
 }
 
+impl HttpError {
+    /// Of the configuration.
+    pub fn key(&self) -> &'static str {
+        match self {
+            HttpError::Listen { .. } => "http.listen",
+            HttpError::Token { .. } => "http.token_file",
+            HttpError::Certificate { .. } => "http.tls_certificate",
+            HttpError::Key { .. } => "http.tls_key",
+        }
+    }
+}
+
 /// What every answer is made from.
 struct Served {
     view: Arc<View>,
@@ -84,6 +96,21 @@ pub struct Serving {
 /// What becomes of actions for a token that is none.
 const NOBODY_ACTS: &str =
     "all is shown, and actions are refused until it is mended and the configuration is read again (HUP)";
+
+/// What is wrong with the files that the settings name. Listens nowhere.
+pub fn check(http: &HttpSettings) -> Vec<HttpError> {
+    if !is_wanted(http) {
+        return Vec::new();
+    }
+    let in_the_way = http.listen.strip_prefix("unix:").and_then(|path| socket::is_there(path.as_ref()).err());
+    let in_the_way = in_the_way.map(|source| HttpError::Listen { place: http.listen.clone(), source });
+    let tls = match (&http.tls_certificate, &http.tls_key) {
+        (Some(certificate), Some(key)) => tls::check(certificate, key),
+        _ => Vec::new(),
+    };
+    let token = Actors::read(http.token_file.as_deref()).err();
+    in_the_way.into_iter().chain(tls).chain(token).collect()
+}
 
 /// Serves until the process ends. Says where it listens in the log.
 pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError> {
