@@ -35,7 +35,8 @@ impl Config {
         let mut stdout = std::io::stdout().lock();
         match self.what {
             What::Check => {
-                let wrong = loaded.unfit_files();
+                let unserved = loaded.unserved(cfg!(feature = "http"));
+                let wrong: Vec<String> = unserved.into_iter().chain(loaded.unfit_files()).collect();
                 if !wrong.is_empty() {
                     let printable: Vec<String> = wrong.iter().map(|line| printable(line)).collect();
                     return Err(CliError::Usage(printable.join("\n")));

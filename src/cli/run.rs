@@ -59,6 +59,9 @@ impl Run {
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
         obey_signals(orders, overrides, loaded.settings.clone())?;
+        if let Some(unserved) = loaded.unserved(cfg!(feature = "http")) {
+            warn!("{unserved}; mail is distributed all the same");
+        }
         let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
         let _serving = serve(&loaded.settings, &live);
         let events = EventLog::start(&live, &loaded.settings.events)
@@ -105,7 +108,7 @@ fn serve(settings: &Settings, live: &Arc<Live>) -> Option<http::Serving> {
     served.inspect_err(|error| warn!("{error}; nothing is served over HTTP, mail is distributed all the same")).ok()
 }
 
-/// This program was built without.
+/// This program was built without: see [`Loaded::unserved`](configuration::Loaded::unserved).
 #[cfg(not(feature = "http"))]
 fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
     None

@@ -1,4 +1,4 @@
-//! Whether the files that the configuration names are what `run` needs.
+//! Whether the files that the configuration names are what `run` needs, and whether this program can do what it says.
 //!
 //! They are read by the code that `run` reads them by, and by whoever asks: `run`'s user may be allowed less, or more.
 //! Nothing is made or written, nobody is connected to.
@@ -75,6 +75,18 @@ impl Loaded {
     #[cfg(not(feature = "http"))]
     fn unfit_http(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What was set for HTTP, where this program can't serve it.
+    pub fn unserved(&self, is_built_in: bool) -> Option<String> {
+        if is_built_in || self.settings.http.listen.is_empty() {
+            return None;
+        }
+        let is_for_http = |name: &str| name.starts_with("http.") || name.starts_with("metrics.");
+        let set = self.sources.iter().filter(|(name, _)| is_for_http(name));
+        let set: Vec<String> = set.map(|(name, source)| format!("{name} ({source})")).collect();
+        let why = "this program was built without HTTP (feature http), and serves nothing";
+        (!set.is_empty()).then(|| format!("{}: {why}", set.join(", ")))
     }
 }
 

@@ -524,4 +524,17 @@ mod tests {
         let page = include_str!("../../../packaging/man/sympa-dist.1");
         assert!(page.contains(&list("")), "{}", list(""));
     }
+
+    #[test]
+    fn a_program_without_http_names_what_is_set_for_it() {
+        let unserved =
+            |text: &str, variables: &[(&str, &str)]| load_text(text, variables, &[]).unwrap().unserved(false);
+        assert_eq!(unserved("[run]\nworkers = 1\n", &[]), None, "by default, nobody has asked for it");
+        assert_eq!(unserved("[http]\nlisten = \"\"\ntoken_file = \"/t\"\n", &[]), None);
+        let told = unserved("[http]\nlisten = \"[::1]:9125\"\n", &[("SYMPA_DIST_METRICS_LISTS", "3")]).unwrap();
+        let expected =
+            "c.toml:2), metrics.lists (environment, SYMPA_DIST_METRICS_LISTS): this program was built without HTTP";
+        assert!(told.starts_with("http.listen (") && told.contains(expected), "{told}");
+        assert_eq!(load_text("[http]\ntoken_file = \"/t\"\n", &[], &[]).unwrap().unserved(true), None);
+    }
 }
