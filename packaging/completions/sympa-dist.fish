@@ -289,7 +289,7 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -l log-format -d 'auto, human, json or journald [key: log.format]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -s h -l help -d 'Print help'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -f -a "check" -d 'Reads file, environment and flags and says all that is wrong (exit code 2)'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -f -a "check" -d 'Reads file, environment and flags, and the files that they name, and says all that is wrong (exit code 2)'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -f -a "show" -d 'Shows the settings in force as a configuration file, each with where it comes from'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -f -a "explain" -d 'Shows what holds for a list, and which line says so'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and not __fish_seen_subcommand_from check show explain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -308,7 +308,7 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from explain" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from explain" -l log-format -d 'auto, human, json or journald [key: log.format]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Reads file, environment and flags and says all that is wrong (exit code 2)'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Reads file, environment and flags, and the files that they name, and says all that is wrong (exit code 2)'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Shows the settings in force as a configuration file, each with where it comes from'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "explain" -d 'Shows what holds for a list, and which line says so'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -343,6 +343,6 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_s
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from cluster" -f -a "init" -d 'Makes the tables in cluster.database, and marks the spool as shared through them; safe to run again'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from cluster" -f -a "status" -d 'Shows hosts, processes, and what each is sending'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from cluster" -f -a "leave" -d 'Makes the spool one machine\'s again; no scheduler may be running'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Reads file, environment and flags and says all that is wrong (exit code 2)'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Reads file, environment and flags, and the files that they name, and says all that is wrong (exit code 2)'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Shows the settings in force as a configuration file, each with where it comes from'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "explain" -d 'Shows what holds for a list, and which line says so'

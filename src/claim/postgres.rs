@@ -137,6 +137,9 @@ fn encryption(ca_file: Option<&Path>) -> std::result::Result<ClientConfig, BadAc
             for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
                 roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
             }
+            if roots.is_empty() {
+                return Err(bad(&"it holds no certificate"));
+            }
         }
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use super::words::printable;
 use super::{CliError, Exit, Global};
 use crate::mail::message_id;
 
@@ -16,7 +17,7 @@ pub struct Config {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Reads file, environment and flags and says all that is wrong (exit code 2)
+    /// Reads file, environment and flags, and the files that they name, and says all that is wrong (exit code 2)
     Check,
     /// Shows the settings in force as a configuration file, each with where it comes from
     Show,
@@ -34,8 +35,11 @@ impl Config {
         let mut stdout = std::io::stdout().lock();
         match self.what {
             What::Check => {
-                for relay in &loaded.settings.relays {
-                    relay.build().map_err(|error| CliError::Usage(error.to_string()))?;
+                let unserved = loaded.unserved(cfg!(feature = "http"));
+                let wrong: Vec<String> = unserved.into_iter().chain(loaded.unfit_files()).collect();
+                if !wrong.is_empty() {
+                    let printable: Vec<String> = wrong.iter().map(|line| printable(line)).collect();
+                    return Err(CliError::Usage(printable.join("\n")));
                 }
                 match &loaded.file {
                     Some(file) => writeln!(stdout, "{}: in order", file.display())?,

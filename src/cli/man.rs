@@ -32,7 +32,12 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
         "SIGNALS",
         &[
             ("TERM, INT", "End run: final dots that are out are waited for. A second one ends it at once."),
-            ("HUP", "Makes run read its configuration again. A bad one is reported, and the old one stays."),
+            (
+                "HUP",
+                "Makes run read its configuration again. A bad one is reported, and the old one stays. All is taken up but \
+                 spool, log, cluster, watch, http and metrics, which wait for a restart: a warning names what of them has \
+                 changed. The files of http.token_file, http.tls_certificate and http.tls_key are read again.",
+            ),
         ],
     ),
     (

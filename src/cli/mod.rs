@@ -40,7 +40,7 @@ mod systemd;
 mod top;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -213,7 +213,7 @@ fn say(text: &str) {
 impl Global {
     /// What the flags say about the configuration.
     fn overrides(&self) -> Overrides {
-        let spool = self.spool.as_ref().map(|spool| spool.display().to_string());
+        let spool = self.spool.as_ref().map(|spool| from_here(spool).display().to_string());
         let flags = [("spool", spool), ("log.level", self.log_level.clone()), ("log.format", self.log_format.clone())];
         Overrides {
             file: self.config.clone(),
@@ -234,6 +234,22 @@ impl Global {
     fn open_spool_and_settings(&self) -> Result<(Spool, Settings), CliError> {
         let settings = self.load()?.settings;
         Ok((Spool::open(&Disk::default(), &settings.spool)?, settings))
+    }
+}
+
+/// A path as typed: from this directory on.
+fn from_here(path: &Path) -> PathBuf {
+    // Of what is no path, the key itself complains.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A relay as typed: a directory is one from this directory on.
+fn relay_from_here(relay: &str) -> String {
+    match relay.split_once(':') {
+        Some((scheme, path)) if scheme.eq_ignore_ascii_case("maildir") && !path.starts_with('/') => {
+            format!("{scheme}:{}", from_here(path.as_ref()).display())
+        }
+        _ => relay.to_owned(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 
 use super::words::{local_time, paused};
-use super::{CliError, Exit, Global, configuration, person};
-use crate::daemon::clock;
+use super::{CliError, Exit, Global, configuration, person, relay_from_here};
+use crate::daemon::{clock, relay_names};
 use crate::deliver::{RelaySettings, RelayUrl};
 use crate::mail::{Priority, message_id};
 use crate::spool::layout::PauseName;
@@ -48,8 +48,7 @@ impl What {
         let name = match self {
             What { relay: Some(relay), .. } => match relays.iter().find(|known| known.is_called(relay)) {
                 Some(known) => PauseName::Relay(known.url.to_string()),
-                // It may be another host's.
-                None => match relay.parse::<RelayUrl>() {
+                None => match relay_from_here(relay).parse::<RelayUrl>() {
                     Ok(url) => PauseName::Relay(url.to_string()),
                     Err(error) => return refuse(error.to_string()),
                 },
@@ -88,6 +87,12 @@ impl PauseCommand {
             },
         };
         let spool = global.open_spool()?;
+        if let PauseName::Relay(url) = &name
+            && !relay_names::is_there(&spool, &settings.relays, url)?
+        {
+            let why = format!("--relay {url}: neither the configuration nor a scheduler that runs has it");
+            return Err(CliError::Usage(format!("{why}; nothing was paused")));
+        }
         let by = format!("{}@{}", person(), running::host());
         pause::pause(&spool, &name, &Pause { since: now.0, by, why: self.reason, until })?;
         let until = until.map_or("until it is resumed".into(), |until| format!("until {}", local_time(until)));

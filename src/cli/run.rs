@@ -2,7 +2,8 @@
 //!
 //! TERM and INT stop it: no new transaction, final dots that are out are waited for during `run.shutdown_grace`, exit 0. A
 //! second one ends it at once, and says what may be repeated. HUP reads the configuration again; a bad one is reported and
-//! the old one stays. Where systemd has started it, systemd is told of all this.
+//! the old one stays; of a good one, what has to wait for a restart is named. Where systemd has started it, systemd is told
+//! of all this.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +16,7 @@ use tracing::warn;
 
 use super::configuration::{self, Overrides};
 use super::systemd::Systemd;
-use super::{CliError, Exit, Global, log};
+use super::{CliError, Exit, Global, log, relay_from_here};
 use crate::daemon::live::Live;
 use crate::daemon::settings::Settings;
 use crate::daemon::{self, Control};
@@ -57,9 +58,12 @@ impl Run {
             .map_err(|error| CliError::TryAgain(format!("cannot log: {error}; no mail is sent")))?;
         // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
         let (orders, control) = bounded(16);
-        obey_signals(orders, overrides)?;
+        obey_signals(orders, overrides, loaded.settings.clone())?;
+        if let Some(unserved) = loaded.unserved(cfg!(feature = "http")) {
+            warn!("{unserved}; mail is distributed all the same");
+        }
         let live = Arc::new(Systemd::from_environment().map_or_else(Live::default, Live::supervised));
-        serve(&loaded.settings, &live);
+        let _serving = serve(&loaded.settings, &live);
         let events = EventLog::start(&live, &loaded.settings.events)
             .inspect_err(|error| warn!("cannot keep what happens: {error}; mail is distributed all the same"));
         let summary = daemon::run_on(&Disk::default(), loaded.settings, &control, &live)
@@ -87,31 +91,31 @@ impl Run {
             ("run.shutdown_grace", &self.shutdown_grace),
         ];
         overrides.flags.extend(flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));
-        overrides.relays = self.relay.clone();
+        overrides.relays = self.relay.iter().map(|relay| relay_from_here(relay)).collect();
         overrides
     }
 }
 
 /// Lets others look. Mail doesn't wait for that.
 #[cfg(feature = "http")]
-fn serve(settings: &Settings, live: &Arc<Live>) {
+fn serve(settings: &Settings, live: &Arc<Live>) -> Option<http::Serving> {
     if !http::is_wanted(&settings.http) {
-        return;
+        return None;
     }
     let served = View::start(live.clone(), &settings.spool)
         .map_err(|error| error.to_string())
         .and_then(|view| http::start(view, settings).map_err(|error| error.to_string()));
-    if let Err(error) = served {
-        warn!("{error}; nothing is served over HTTP, mail is distributed all the same");
-    }
+    served.inspect_err(|error| warn!("{error}; nothing is served over HTTP, mail is distributed all the same")).ok()
 }
 
-/// This program was built without.
+/// This program was built without: see [`Loaded::unserved`](configuration::Loaded::unserved).
 #[cfg(not(feature = "http"))]
-fn serve(_: &Settings, _: &Arc<Live>) {}
+fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
+    None
+}
 
 /// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
-fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), CliError> {
+fn obey_signals(orders: Sender<Control>, overrides: Overrides, start: Settings) -> Result<(), CliError> {
     let cannot = |error: String| CliError::TryAgain(format!("cannot listen for signals: {error}; no mail is sent"));
     let interrupted = orders.clone();
     ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(|error| cannot(error.to_string()))?;
@@ -119,11 +123,7 @@ fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), Cli
     let listen = move || {
         for signal in signals.forever() {
             let order = match signal {
-                SIGHUP => {
-                    let loaded = configuration::load(&overrides);
-                    let settings = loaded.map(|loaded| loaded.settings).map_err(|error| error.to_string());
-                    Control::Reload(Box::new(settings))
-                }
+                SIGHUP => Control::Reload(Box::new(reload(&overrides, &start))),
                 _ => Control::Stop,
             };
             let _ = orders.try_send(order);
@@ -131,4 +131,14 @@ fn obey_signals(orders: Sender<Control>, overrides: Overrides) -> Result<(), Cli
     };
     thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| cannot(error.to_string()))?;
     Ok(())
+}
+
+/// The settings as they are now, or what is wrong with them.
+fn reload(overrides: &Overrides, start: &Settings) -> Result<Settings, String> {
+    let settings = configuration::load(overrides).map_err(|error| error.to_string())?.settings;
+    let waiting = configuration::after_restart(&settings, start);
+    if !waiting.is_empty() {
+        warn!("the configuration has changed in what only a restart takes up: {}", waiting.join(", "));
+    }
+    Ok(settings)
 }

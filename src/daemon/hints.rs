@@ -76,7 +76,7 @@ pub fn announced(priority: Priority, name: &str) -> String {
 }
 
 /// What another host has announced; `None`: nothing that this program knows.
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "nobody announces anything"))]
+#[cfg_attr(not(any(feature = "cluster", test)), expect(dead_code, reason = "nobody announces anything"))]
 pub fn heard(text: &str) -> Option<(Priority, OsString)> {
     let (priority, name) = text.split_once('/')?;
     let priority = priority.parse().ok()?;

@@ -17,7 +17,7 @@
 //! - [`late`]: messages that are too late to be useful.
 //! - [`mended`]: messages that were set aside, on their way back.
 //! - [`lists`]: what holds for one list alone.
-//! - [`relays`]: which relay is used, and when none is.
+//! - [`relays`]: which relay is used, and when none is; [`relay_names`]: whether there is one of some name.
 //! - [`live`], with [`events`] and [`tally`]: what all this shows of itself to whoever watches.
 //! - [`showing`]: what of it stands in the spool for other processes; [`rate`]: how fast something goes.
 //! - [`supervisor`]: told how the scheduler's thread is, by that thread.
@@ -42,6 +42,7 @@ mod poll;
 mod possession;
 pub mod rate;
 mod register;
+pub mod relay_names;
 mod relays;
 mod reporting;
 mod scheduler;

@@ -41,7 +41,7 @@ pub enum Control {
     Stop,
     /// End at once; say what may be repeated.
     StopNow,
-    /// New settings, or what was wrong with them.
+    /// New settings, of which some wait for the next start ([`Settings::taken_up`]), or what was wrong with them.
     Reload(Box<Result<Settings, String>>),
 }
 
@@ -351,13 +351,8 @@ impl Scheduler {
     fn reload(&mut self, settings: Result<Settings, String>) {
         self.shared.live.show(Sign::Reloading);
         let applied = settings.and_then(|settings| {
-            let before = self.shared.current();
-            if settings.spool != before.settings.spool {
-                return Err("the spool can't be changed while running: restart for that".to_owned());
-            }
-            if settings.cluster != before.settings.cluster || settings.watch != before.settings.watch {
-                return Err("cluster and watch can't be changed while running: restart for that".to_owned());
-            }
+            // What is in force has what the start brought.
+            let settings = settings.taken_up(&self.shared.current().settings);
             Current::new(settings).map_err(|error| error.to_string())
         });
         match applied {

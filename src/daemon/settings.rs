@@ -230,6 +230,34 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What of these a scheduler takes up that runs, and was started with `start`. The rest is as it was at the start: it is
+    /// held open, or listened on, or has been told to others.
+    ///
+    /// Every section is named here, so that a new one can't be forgotten.
+    #[must_use]
+    pub fn taken_up(self, start: &Settings) -> Settings {
+        let Settings {
+            spool,
+            cluster,
+            watch,
+            http,
+            metrics,
+            log,
+            ageing: _,
+            fairness: _,
+            run: _,
+            retry: _,
+            breaker: _,
+            guard: _,
+            report: _,
+            inject: _,
+            relays: _,
+            lists: _,
+            events: _,
+        } = start.clone();
+        Settings { spool, cluster, watch, http, metrics, log, ..self }
+    }
+
     /// How the scheduler chooses.
     pub fn policy(&self) -> Policy {
         let FairnessSettings { fair, max_slowdown } = self.fairness;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::maildir::MaildirRelay;
 use super::sendmail::SendmailRelay;
 use super::smtp::SmtpRelay;
+use super::wire::tls;
 use super::{Relay, lmtp};
 pub use crate::deliver::wire::tls::BadTls;
 
@@ -124,6 +125,12 @@ impl RelaySettings {
         })
     }
 
+    /// Reads them, whether or not [`Self::build`] needs them.
+    pub fn read_authorities(&self) -> Result<(), SetupError> {
+        let Some(path) = &self.ca_file else { return Ok(()) };
+        Ok(tls::verified(Some(path)).map(drop)?)
+    }
+
     /// The name for EHLO: what was set, else this host's.
     pub(super) fn helo_name(&self) -> Result<String, SetupError> {
         let host;
@@ -185,7 +192,10 @@ impl FromStr for RelayUrl {
                 path if path.is_absolute() => Ok(RelayUrl::Sendmail { path }),
                 _ => Err(bad("the program's path must begin with /")),
             },
-            "maildir" => Ok(RelayUrl::Maildir { path: path("it has no directory")? }),
+            "maildir" => match path("it has no directory")? {
+                path if path.is_absolute() => Ok(RelayUrl::Maildir { path }),
+                _ => Err(bad("the directory's path must begin with /")),
+            },
             "lmtp" if !rest.starts_with("//") || rest.starts_with("///") => match path("it has no socket")? {
                 path if path.is_absolute() => Ok(RelayUrl::LmtpUnix { path }),
                 _ => Err(bad("the socket's path must begin with /")),
@@ -287,7 +297,7 @@ mod tests {
             "lmtp:///run/dovecot/lmtp",
             "sendmail:/usr/sbin/sendmail",
             "maildir:/var/mail/out",
-            "maildir:out/here",
+            "maildir:/out/here",
         ] {
             let url: RelayUrl = text.parse().unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(url.to_string(), text);
@@ -333,6 +343,7 @@ mod tests {
             ("sendmail:", "it has no path"),
             ("sendmail:sendmail", "the program's path must begin with /"),
             ("maildir:", "it has no directory"),
+            ("maildir:out", "the directory's path must begin with /"),
             ("maildir://host/dir", "a path on another host cannot be reached"),
         ] {
             let error = text.parse::<RelayUrl>().expect_err(text);
@@ -359,8 +370,8 @@ mod tests {
             ..RelaySettings::new("smtps://localhost".parse().unwrap())
         };
         let error = refused(verified("/nonexistent/ca.pem"));
-        assert!(error.contains("cannot read the certificate authorities in /nonexistent/ca.pem"), "{error}");
-        assert_eq!(refused(verified("/dev/null")), "/dev/null holds no certificate");
+        assert!(error.contains("cannot read the certificate authorities in /nonexistent/ca.pem (ca_file)"), "{error}");
+        assert_eq!(refused(verified("/dev/null")), "/dev/null (ca_file) holds no certificate");
 
         let mut settings = RelaySettings::new("maildir:/tmp".parse().unwrap());
         settings.login = Some(Login { username: "u".into(), password: "p".into() });

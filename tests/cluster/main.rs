@@ -7,6 +7,8 @@
 //! `CLUSTER_RECIPIENTS` says how many drain through three hosts, `CHAOS_ROUNDS` and `CHAOS_SEED` how often what goes wrong;
 //! `CLUSTER_LOGS` is a directory for the logs of the processes of a test that fails.
 
+#![cfg(feature = "cluster")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

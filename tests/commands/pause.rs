@@ -30,7 +30,8 @@ fn the_queue_says_who_paused_what_when_why_and_until_when() {
     bench.spool.put_packets("3", OTHER, &[members("m", 3)]);
     let told = pause(&bench, "--list a@pause.example.org", "wait for the \"dean\"");
     assert_eq!(told.stdout, "list a@pause.example.org is paused until it is resumed\n");
-    pause(&bench, "--relay smtp://mx.example.org:25 --for 2h", "maintenance");
+    bench.file("c.toml", "[[relay]]\nurl = \"smtp://mx.example.org\"\n");
+    pause(&bench, "--relay smtp://mx.example.org:25 --for 2h --config c.toml", "maintenance");
     assert_eq!(pauses(&bench), ["list:a@pause.example.org", "relay:smtp:%2F%2Fmx.example.org"]);
     let by = format!("paused by {OPERATOR}@");
     bench.runs("queue", DONE).prints(&["list a@pause.example.org is", &by, "since 2", "wait for the \"dean\""]);
@@ -49,7 +50,8 @@ fn the_queue_says_who_paused_what_when_why_and_until_when() {
 #[test]
 fn what_is_resumed_is_paused_no_more() {
     let bench = Bench::new();
-    for what in ["", "--priority 5", "--list a@pause.example.org", "--relay maildir:/tmp/somewhere"] {
+    bench.file("c.toml", "[[relay]]\nurl = \"maildir:/tmp/somewhere\"\n");
+    for what in ["", "--priority 5", "--list a@pause.example.org", "--relay maildir:/tmp/somewhere --config c.toml"] {
         pause(&bench, what, "x");
     }
     bench.runs("resume", DONE).prints(&["everything is resumed"]);
@@ -75,6 +77,7 @@ fn a_pause_that_makes_no_sense_pauses_nothing() {
         ("--priority 12", "12"),
         ("--list nobody", "has no @"),
         ("--relay ftp://x", "is not a relay"),
+        ("--relay smtp://typo.example.org", "neither the configuration nor a scheduler that runs has it"),
         ("--for soon", "expected a duration"),
         ("--for 0s", "at least a second"),
         ("--list a@x.org --priority 3", "cannot be used with"),
@@ -147,11 +150,13 @@ fn everything_paused_stays_so_after_a_restart_until_its_time() {
 fn mail_for_a_paused_relay_goes_over_the_others_and_waits_where_there_is_none() {
     let bench = Bench::new();
     let (one, two) = (Relay::start(Policy::new()), Relay::start(Policy::new()));
-    pause(&bench, &format!("--relay {}", one.url()), "x");
+    bench.file("c.toml", &format!("[[relay]]\nurl = \"{}\"\n", one.url()));
+    pause(&bench, &format!("--relay {} --config c.toml", one.url()), "x");
     let scheduler = bench.scheduler_with(&format!("--workers 1 --relay {} --relay {}", one.url(), two.url()));
     scheduler.wait_until_ready();
     bench.spool.put_packets("5", ID, &[members("m", 3)]);
     bench.spool.wait_until_empty();
+    // No configuration has it, but the scheduler that runs does.
     pause(&bench, &format!("--relay {}", two.url()), "x");
     scheduler.wait_for_line(&["paused: x", two.url().to_string().rsplit(':').next().unwrap()]);
     bench.spool.put_packets("5", OTHER, &[members("o", 3)]);
@@ -176,4 +181,18 @@ fn a_pause_that_cannot_be_read_pauses_and_is_named_by_check() {
     let listed: Vec<Value> = bench.json("queue --pauses --json");
     assert_eq!(listed[0]["what"], "everything");
     bench.runs("resume", DONE);
+}
+
+#[test]
+fn a_relay_that_is_a_directory_is_on_a_command_line_the_one_from_there_on() {
+    let bench = Bench::new();
+    bench.spool.put_packets("3", ID, &[members("m", 3)]);
+    let scheduler = bench.scheduler_with("--workers 1 --relay maildir:out");
+    bench.spool.wait_until_empty();
+    let out = bench.file("x", "").with_file_name("out");
+    assert!(out.is_dir());
+    let told = pause(&bench, "--relay maildir:out", "x");
+    assert_eq!(told.stdout, format!("relay maildir:{} is paused until it is resumed\n", out.display()));
+    scheduler.stop();
+    bench.runs("resume --relay maildir:out", DONE);
 }

@@ -174,6 +174,38 @@ fn hup_with_a_bad_configuration_keeps_the_old_one_and_says_what_is_wrong() {
 }
 
 #[test]
+fn hup_names_what_has_changed_and_only_a_restart_takes_up_and_takes_the_rest() {
+    let bench = Bench::new();
+    let (first, second) = (Relay::start(Policy::new()), Relay::start(Policy::new()));
+    let configure = |text: &str, relay: &Relay| {
+        bench.file("c.toml", &format!("{text}[[relay]]\nurl = \"{}\"\n", relay.url()));
+    };
+    configure("[run]\nworkers = 1\n[metrics]\nlists = 3\n", &first);
+    let scheduler = bench.scheduler_with("--config c.toml");
+    scheduler.wait_until_ready();
+    let reload = |expected: usize| {
+        scheduler.signal(Signal::HUP);
+        let reloads = || scheduler.lines_with(&["\"configuration reloaded"]).len();
+        wait_until("the reload", || reloads() == expected, || scheduler.log());
+    };
+    let changed = "[run]\nworkers = 2\n[metrics]\nlists = 4\n[watch]\nmode = \"poll\"\ninterval = \"3s\"\n[http]\n\
+                   hosts = [\"a.example.org\"]\n[log]\nlevel = \"warn\"\n[cluster]\nlease = \"9s\"\n";
+    configure(changed, &second);
+    reload(1);
+    let keys = "cluster.lease, watch.mode, watch.interval, http.hosts, metrics.lists, log.level";
+    let told = scheduler.wait_for_line(&["\"WARN\"", "only a restart takes up"]);
+    assert!(told.contains(&format!("only a restart takes up: {keys}\"")), "{told}");
+    bench.spool.put_packets("3", ID, &[members("m", 3)]);
+    bench.spool.wait_until_empty();
+    assert_once_each(&second, members("m", 3));
+    // As it was at the start, there is nothing to be told.
+    configure("[metrics]\nlists = 3\n", &second);
+    reload(2);
+    assert_eq!(scheduler.lines_with(&["only a restart takes up"]).len(), 1, "{}", scheduler.log());
+    scheduler.stop();
+}
+
+#[test]
 fn two_on_one_spool_send_to_everybody_exactly_once() {
     let bench = Bench::new();
     let packets: Vec<Vec<String>> = (1..=12).map(|n| members(&format!("p{n}x"), 40)).collect();

@@ -176,13 +176,18 @@ fn workers_that_were_idle_at_a_reload_send_by_the_new_settings() {
 }
 
 #[test]
-fn a_reload_may_not_change_the_spool() {
+fn a_reload_does_not_change_the_spool_and_brings_the_rest() {
     let (spool, other) = (TestSpool::new(), TestSpool::new());
-    let relay = Relay::start(Policy::new());
-    let running = Running::start(settings(spool.path(), relay.url(), 1));
-    running.reload(settings(other.path(), relay.url(), 1));
-    log::wait_for_line(&["configuration not reloaded", "the spool can't be changed"]);
+    let (first, second) = (Relay::start(Policy::new()), Relay::start(Policy::new()));
+    other.put_packets("3", "b@spool.example.org.1700000000.2", &[members("other", 1)]);
     spool.put_packets("3", "a@spool.example.org.1700000000.1", &[members("m", 1)]);
+    let running = Running::start(settings(spool.path(), first.url(), 1));
+    spool.wait_until_empty();
+    running.reload(settings(other.path(), second.url(), 1));
+    first.wait_for("QUIT", |record| record.connections.iter().all(|ended| *ended == Ended::Quit));
+    spool.put_packets("3", "a@spool.example.org.1700000000.3", &[members("n", 1)]);
     spool.wait_until_empty();
     running.stop();
+    assert_eq!(second.record().recipients().collect::<Vec<_>>(), members("n", 1));
+    assert_eq!(other.waiting(), ["3/b@spool.example.org.1700000000.2"]);
 }

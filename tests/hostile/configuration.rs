@@ -57,11 +57,11 @@ pub const VALUES: &[&str] = &[
     "smtp://[::1]:2525",
     "lmtp:///run/l",
     "maildir:/a\\\"b",
-    "maildir:é",
+    "maildir:/é",
     "ftp://x",
     "soon",
     "sendmail:/usr/sbin/sendmail -t",
-    "maildir:a\nb",
+    "maildir:/a\nb",
 ];
 
 const KEYS: &[(&str, &[&str])] = &[
@@ -133,7 +133,8 @@ fn value(key: &str) -> BoxedStrategy<String> {
         "format" => &["auto", "human", "json", "journald"],
         "level" => &["info", "debug,x=trace", "warn,x[{y}]=trace"],
         "starttls" => &["never", "opportunistic", "required"],
-        "spool" | "ca_file" | "helo" => &["/var/spool", "a\"b", "relay.example.org", "é", "a\nb", "\u{7f}"],
+        "spool" | "ca_file" => &["/var/spool", "/a\"b", "/é", "/a\nb", "/\u{7f}"],
+        "helo" => &["a\"b", "relay.example.org", "é", "a\nb", "\u{7f}"],
         _ => durations,
     };
     let one = prop_oneof![4 => select(fitting), 1 => select(VALUES)];
@@ -159,7 +160,7 @@ fn section() -> impl Strategy<Value = String> {
 }
 
 fn relay() -> impl Strategy<Value = String> {
-    let url = select(&["smtp://relay.example.org", "smtps://x:1", "lmtp:///run/l", "maildir:a b"][..]);
+    let url = select(&["smtp://relay.example.org", "smtps://x:1", "lmtp:///run/l", "maildir:/a b"][..]);
     let keys = prop::sample::subsequence(RELAY_KEYS, 0..4);
     let lines = keys.prop_flat_map(|keys| keys.into_iter().map(|key| assignment(key).boxed()).collect::<Vec<_>>());
     (url, lines).prop_map(|(url, lines)| format!("[[relay]]\nurl = \"{url}\"\n{}", lines.concat()))

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, two_messages};
+use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, listening, two_messages};
 use crate::support::program::{self, Program};
 use crate::support::relay::{Policy, Relay};
 use crate::support::spool::{TestSpool, id, members, wait_until};
@@ -118,25 +119,107 @@ fn a_paused_relay_is_resumed_by_the_name_that_is_told() {
 }
 
 #[test]
-fn a_server_without_a_token_only_shows_and_a_token_that_all_may_read_serves_nobody() {
+fn a_relay_that_there_is_none_of_is_not_paused_and_one_that_somebody_uses_is() {
+    let served = Served::idle(two_messages());
+    let pause = |relay: &str| served.act("/api/v1/pause", json!({"relay": relay, "reason": "a test"}));
+    for unknown in ["smtp://127.0.0.1:2", "smtp://nobody.example.org", "maildir:/nowhere", "nobody's", ""] {
+        let (status, problem) = pause(unknown);
+        assert_eq!(status, 404, "{unknown}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with("relay: there is none"), "{problem}");
+    }
+    assert_eq!(std::fs::read_dir(served.spool.path().join("paused")).map_or(0, Iterator::count), 0);
+    // Of another process, and as somebody else may write it.
+    let other = Program::run(served.spool.path(), &["--relay", "smtp://127.0.0.1:2"]);
+    let paused = || pause("SMTP://127.0.0.1:2/");
+    wait_until("it is known", || paused().0 == 200, || paused().1.to_string());
+    drop(other);
+    assert_eq!(served.act("/api/v1/resume", json!({"relay": "smtp://127.0.0.1:2"})).0, 200, "nobody has it any more");
+}
+
+#[test]
+fn what_a_reload_has_brought_holds_for_actions_too() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("c.toml");
+    let configure = |name: &str, priority: u8| {
+        let relay = format!("[[relay]]\nurl = \"smtp://127.0.0.1:1\"\nname = \"{name}\"\n");
+        std::fs::write(&file, format!("[inject]\npriority = {priority}\n{relay}")).unwrap();
+    };
+    configure("old", 5);
+    let served = Served::configured(two_messages(), &[], &[("SYMPA_DIST_CONFIG", file.to_str().unwrap())]);
+    configure("new", 8);
+    served.program.signal(Signal::HUP);
+    served.wait_for_log("configuration reloaded");
+    let pause = |relay: &str| served.act("/api/v1/pause", json!({"relay": relay, "reason": "a test"})).0;
+    assert_eq!((pause("old"), pause("new")), (404, 200));
+    let release = served.act(&format!("/api/v1/messages/{HELD}/release"), json!({}));
+    assert_eq!(release.1["to"], "8", "where it was is not known: {release:?}");
+}
+
+#[test]
+fn a_server_without_a_token_only_shows() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);
-    let spool = TestSpool::new();
-    let token = spool.path().join("incoming/.token");
-    std::fs::write(&token, TOKEN).unwrap();
-    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let mut command = program::command();
-    command.env("SYMPA_DIST_HTTP_LISTEN", "127.0.0.1:0").env("SYMPA_DIST_HTTP_TOKEN_FILE", &token).arg("--spool");
-    command
-        .arg(spool.path())
-        .args(["run", "--relay", "smtp://127.0.0.1:1"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let _program = Program::of(child);
-    let told = log.lines().map_while(Result::ok).find(|line| line.contains("http.token_file")).unwrap();
-    assert!(told.contains("mode 644") && told.contains("mail is distributed all the same"), "{told}");
+}
+
+#[test]
+fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_read_again() {
+    let place = tempfile::tempdir().unwrap();
+    let token = place.path().join("token");
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&token, text).unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let missing = || drop(std::fs::remove_file(&token));
+    let hold = format!("/api/v1/messages/{BIG}/hold");
+    for (wrong, why) in [
+        (&missing as &dyn Fn(), "No such file"),
+        (&|| write(TOKEN, 0o644), "mode 644"),
+        (&|| write("", 0o600), "expected a token of at least 16"),
+        (&|| write("short", 0o600), "expected a token of at least 16"),
+    ] {
+        wrong();
+        let mut command = program::command();
+        command.env("SYMPA_DIST_HTTP_LISTEN", "127.0.0.1:0").env("SYMPA_DIST_HTTP_TOKEN_FILE", &token);
+        let spool = two_messages();
+        command.args(["--log-format", "json", "--spool"]).arg(spool.path()).args([
+            "run",
+            "--relay",
+            "smtp://127.0.0.1:1",
+        ]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let program = Program::of(child);
+        let mut told = String::new();
+        log.read_line(&mut told).unwrap();
+        for word in ["ERROR", "http.token_file", token.to_str().unwrap(), why, "actions are refused", "HUP"] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
+        let address = listening(&mut log);
+        let served = Served::of(spool, program, address, log);
+        for path in ["/metrics", "/healthz", "/", "/api/v1/queue"] {
+            assert_eq!(served.ask("GET", path, &[], "").0, 200, "{path}");
+        }
+        let (status, problem) = served.act(&hold, json!({"reason": "x"}));
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(status, 503, "{detail}");
+        assert!(detail.contains("http.token_file can't be used") && !detail.contains(place.path().to_str().unwrap()));
+        // Neither the empty token nor what stands in the file is one.
+        for offered in ["Bearer ", "Bearer short"] {
+            assert_eq!(served.ask("POST", &hold, &[("Authorization", offered)], "{\"reason\": \"x\"}").0, 503);
+        }
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("actions are refused");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 503);
+        write(TOKEN, 0o600);
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("who has the token may act");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+        // Wrong again, it is still known.
+        wrong();
+        served.program.signal(Signal::HUP);
+        served.wait_for_log("the one that was read before stays in force");
+        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+    }
 }
 
 #[test]

@@ -196,7 +196,9 @@ fn every_answer_is_as_the_document_says() {
         let resumed = || served.get("/api/v1/queue")["pauses"] == json!([]);
         wait_until("it is seen to have gone", resumed, String::new);
     }
-    seen.post("/api/v1/pause", "", 404, json!({"relay": "nobody's", "reason": "a test"}));
+    for relay in ["nobody's", "smtp://nobody.example.org"] {
+        seen.post("/api/v1/pause", "", 404, json!({"relay": relay, "reason": "a test"}));
+    }
 
     let paths: Vec<(String, String)> = operations(&seen.document).map(|(path, method, _)| (path, method)).collect();
     for (path, method) in paths {
@@ -233,6 +235,14 @@ fn every_answer_is_as_the_document_says() {
     let all = operations(&seen.document);
     for (path, method, _) in all.filter(|(_, method, _)| method == "post") {
         seen.ask(&method.to_ascii_uppercase(), &path, HELD, 403, &[], "");
+    }
+    let nowhere = [("SYMPA_DIST_HTTP_TOKEN_FILE", "/nowhere/token")];
+    let token_is_wrong = Served::start(two_messages(), "smtp://127.0.0.1:1", &nowhere);
+    let Seen { document, seen, .. } = seen;
+    let mut seen = Seen { document, served: &token_is_wrong, seen };
+    let all = operations(&seen.document);
+    for (path, method, _) in all.filter(|(_, method, _)| method == "post") {
+        seen.ask(&method.to_ascii_uppercase(), &path, HELD, 503, &[], "");
     }
     let ready = || only_shows.ask("GET", "/readyz", &[], "").0;
     assert_eq!(ready(), 503);

@@ -11,5 +11,6 @@ mod prometheus;
 mod put_back;
 mod schemathesis;
 mod served;
+mod socket;
 mod stuck;
 mod tls;

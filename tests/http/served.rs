@@ -30,13 +30,18 @@ impl Served {
     }
 
     pub fn start(spool: TestSpool, relay: &str, environment: &[(&str, &str)]) -> Served {
+        Served::configured(spool, &["--relay", relay], environment)
+    }
+
+    /// With these arguments of `run`.
+    pub fn configured(spool: TestSpool, arguments: &[&str], environment: &[(&str, &str)]) -> Served {
         let token = spool.path().join("incoming/.token");
         std::fs::write(&token, TOKEN).unwrap();
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = program::command();
         command.env("SYMPA_DIST_HTTP_LISTEN", "127.0.0.1:0").env("SYMPA_DIST_HTTP_TOKEN_FILE", &token);
         command.envs(environment.iter().copied()).args(["--log-format", "json", "--spool"]).arg(spool.path());
-        command.args(["run", "--workers", "1", "--relay", relay]).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.args(["run", "--workers", "1"]).args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let program = Program::of(child);

@@ -51,3 +51,27 @@ fn a_terminal_of_another_size_shows_as_much_as_it_has_room_for() {
     tmux.resize(80, 24);
     tmux.wait_for(&["P       msgs   left oldest   rate    ETA", "> 3 stuck !", ID, "q:quit"]);
 }
+
+#[test]
+fn however_narrow_the_terminal_is_a_message_is_known_by_its_id() {
+    let spool = one();
+    let tmux = Tmux::start(&["--spool", spool.path().to_str().unwrap(), "top"], &[]);
+    tmux.wait_for(&["> 3 stuck !"]);
+    for (width, titles, id) in [
+        (120, "  P state       done   left   rate    ETA    age  message, by priority", ID),
+        (
+            80,
+            "  P state       done   left   rate    ETA    age  message, by priority",
+            "a-list-with-a-l…1700000000.123",
+        ),
+        (60, "  P state       done   left    ETA    age  message, by prior", "a-list-w…0000.123"),
+        (40, "  P state        left  message, by prior", "a-list-w…0000.123"),
+    ] {
+        tmux.resize(width, 24);
+        let is_row = |row: &str| row.starts_with("> 3 stuck !") && row.ends_with(&format!("  {id}"));
+        let is_drawn = |screen: &str| screen.lines().any(is_row) && screen.lines().any(|row| row.starts_with(titles));
+        let screen = tmux.wait_until(&format!("{width} columns"), is_drawn);
+        let clock = screen.lines().next().unwrap().rsplit(' ').next().unwrap();
+        assert_eq!(clock.split(':').map(str::len).collect::<Vec<_>>(), [2, 2, 2], "{screen}");
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::num::NonZero;
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "spool",
         set: |settings, text| {
-            settings.spool = PathBuf::from(one(text, "a directory")?);
+            settings.spool = absolute(one(text, "a directory")?)?;
             Ok(())
         },
         show: |settings| quoted(settings.spool.display()),
@@ -358,9 +359,13 @@ pub const KEYS: &[Key] = &[
         name: "http.listen",
         set: |settings, text| {
             let listen = one(text, LISTEN)?;
-            let is_path = listen.strip_prefix("unix:").is_some_and(|path| path.starts_with('/'));
-            if !listen.is_empty() && !is_path && listen.parse::<std::net::SocketAddr>().is_err() {
-                return Err(format!("expected {LISTEN}"));
+            match listen.strip_prefix("unix:") {
+                Some(path) if SocketAddr::from_pathname(absolute(path)?).is_err() => {
+                    return Err("expected a path of at most 107 octets behind unix:, as the kernel does".into());
+                }
+                Some(_) => {}
+                None if listen.is_empty() || listen.parse::<std::net::SocketAddr>().is_ok() => {}
+                None => return Err(format!("expected {LISTEN}")),
             }
             settings.http.listen = listen.to_owned();
             Ok(())
@@ -523,10 +528,19 @@ pub(super) fn parsed<T: FromStr>(text: &Text, expected: &str) -> Result<T, Strin
     one(text, expected)?.parse().map_err(|_| format!("expected {expected}"))
 }
 
+/// A path. The scheduler runs in any directory, and a path from there on would be another file each time.
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
+    if path.starts_with('/') {
+        Ok(path.into())
+    } else {
+        Err(format!("expected a path that begins with /, not {path:?}"))
+    }
+}
+
 /// A file, or `""` for none.
 fn file(text: &Text) -> Result<Option<PathBuf>, String> {
     let file = one(text, "a file")?;
-    Ok((!file.is_empty()).then(|| PathBuf::from(file)))
+    (!file.is_empty()).then(|| absolute(file)).transpose()
 }
 
 fn shown_file(file: Option<&Path>) -> String {

@@ -2,8 +2,9 @@
 //!
 //! All that is wrong is collected and said at once, each with where it stands and what was expected. Nothing is guessed:
 //! an unknown key, in the file or as `SYMPA_DIST_…` in the environment, is an error. Loading can be done again while the
-//! scheduler runs (HUP).
+//! scheduler runs (HUP): [`after_restart`] names what it doesn't take up then.
 
+mod files;
 mod keys;
 mod lists;
 mod relay_keys;
@@ -66,7 +67,8 @@ pub struct Loaded {
     /// The file that was read.
     pub file: Option<PathBuf>,
     sources: BTreeMap<&'static str, Source>,
-    relay_source: Source,
+    /// Of `settings.relays`, one each.
+    relay_sources: Vec<Source>,
     /// Of `settings.lists`, table by table.
     list_sources: Vec<ListSource>,
 }
@@ -96,11 +98,22 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, BadConfig> {
     Loader { wrong, ..Loader::default() }.load(overrides, environment)
 }
 
+/// The keys of `wanted` that a scheduler which was started with `start` does not take up while it runs.
+pub fn after_restart(wanted: &Settings, start: &Settings) -> Vec<&'static str> {
+    let in_force = wanted.clone().taken_up(start);
+    let differs = |key: &&keys::Key| match key.name {
+        // It is shown without the password in it.
+        "cluster.database" => wanted.cluster.database != in_force.cluster.database,
+        _ => (key.show)(wanted) != (key.show)(&in_force),
+    };
+    KEYS.iter().filter(differs).map(|key| key.name).collect()
+}
+
 #[derive(Default)]
 struct Loader {
     settings: Settings,
     sources: BTreeMap<&'static str, Source>,
-    relays: Option<(Vec<RelaySettings>, Source)>,
+    relays: Option<Vec<(RelaySettings, Source)>>,
     list_sources: Vec<ListSource>,
     wrong: Vec<String>,
 }
@@ -122,12 +135,13 @@ impl Loader {
         if !overrides.relays.is_empty() {
             self.relay_urls(overrides.relays.iter().map(String::as_str), Source::Flag("--relay".into()));
         }
-        let relay_source = match self.relays.take() {
-            Some((relays, source)) => {
-                self.settings.relays = relays;
-                source
+        let relay_sources = match self.relays.take() {
+            Some(relays) => {
+                let sources;
+                (self.settings.relays, sources) = relays.into_iter().unzip();
+                sources
             }
-            None => Source::Default,
+            None => vec![Source::Default; self.settings.relays.len()],
         };
         // Of relays that are wrong themselves, none would be found.
         if self.wrong.is_empty() {
@@ -135,7 +149,10 @@ impl Loader {
         }
         let http = &self.settings.http;
         match [("http.tls_certificate", &http.tls_certificate), ("http.tls_key", &http.tls_key)] {
-            [(there, Some(_)), (missing, None)] | [(missing, None), (there, Some(_))] => {
+            // One that is there and is wrong was complained of.
+            [(there, Some(_)), (missing, None)] | [(missing, None), (there, Some(_))]
+                if !self.wrong.iter().any(|wrong| wrong.contains(missing)) =>
+            {
                 let source = self.sources.get(there).unwrap_or(&Source::Default);
                 self.wrong.push(format!("{source}: {there}: expected {missing} beside it"));
             }
@@ -145,7 +162,7 @@ impl Loader {
             return Err(BadConfig(self.wrong));
         }
         let (settings, sources, list_sources) = (self.settings, self.sources, self.list_sources);
-        Ok(Loaded { settings, file, sources, relay_source, list_sources })
+        Ok(Loaded { settings, file, sources, relay_sources, list_sources })
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -168,10 +185,9 @@ impl Loader {
             let (_, at) = place(key.span().start);
             match value.get_ref() {
                 DeValue::Array(tables) if section == "relay" => {
-                    let (line, _) = place(key.span().start);
                     let mut relays = Vec::new();
                     for table in tables.iter() {
-                        let (_, at) = place(table.span().start);
+                        let (line, at) = place(table.span().start);
                         let DeValue::Table(table) = table.get_ref() else {
                             self.wrong.push(format!("{at}: expected a table: [[relay]]"));
                             continue;
@@ -196,7 +212,7 @@ impl Loader {
                         }
                         if self.wrong.len() == wrong {
                             match relay.finish() {
-                                Ok(relay) => relays.push(relay),
+                                Ok(relay) => relays.push((relay, Source::File { path: path.to_owned(), line })),
                                 Err(error) => self.wrong.push(format!("{at}: relay: {error}")),
                             }
                         }
@@ -204,7 +220,7 @@ impl Loader {
                     if tables.is_empty() {
                         self.wrong.push(format!("{at}: relay: {NO_RELAY}"));
                     }
-                    self.relays = Some((relays, Source::File { path: path.to_owned(), line }));
+                    self.relays = Some(relays);
                 }
                 DeValue::Table(tables) if section == "lists" => self.lists(tables, path, &place),
                 DeValue::Table(table) if section != "relay" => {
@@ -274,11 +290,11 @@ impl Loader {
         }
         for url in urls {
             match url.parse() {
-                Ok(url) => relays.push(RelaySettings::new(url)),
+                Ok(url) => relays.push((RelaySettings::new(url), source.clone())),
                 Err(error) => self.wrong.push(format!("{source}: {error}")),
             }
         }
-        self.relays = Some((relays, source));
+        self.relays = Some(relays);
     }
 }
 
@@ -344,8 +360,8 @@ impl Loaded {
             let source = self.sources.get(key.name).unwrap_or(&Source::Default);
             shown += &format!("{name} = {}  # {source}\n", (key.show)(&self.settings));
         }
-        for relay in &self.settings.relays {
-            shown += &format!("\n[[relay]]  # {}\n", self.relay_source);
+        for (relay, source) in self.settings.relays.iter().zip(&self.relay_sources) {
+            shown += &format!("\n[[relay]]  # {source}\n");
             for key in RELAY_KEYS {
                 if let Some(value) = (key.show)(relay) {
                     shown += &format!("{} = {value}\n", key.name);
@@ -423,5 +439,102 @@ mod tests {
     fn a_file_that_is_not_toml_is_named_with_its_line() {
         let error = load_text("a = 1\nb = = 2\n", &[], &[]).unwrap_err();
         assert!(error.starts_with("c.toml:2:5: "), "{error}");
+    }
+    /// Each key, and a value that is not its default.
+    const OTHER: &[(&str, &str)] = &[
+        ("spool", "/s"),
+        ("ageing", "2h"),
+        ("fairness.order", "fifo"),
+        ("fairness.max_slowdown", "2"),
+        ("run.workers", "3"),
+        ("run.recipients_per_transaction", "3"),
+        ("run.checkpoint_sync", "none"),
+        ("run.shutdown_grace", "3s"),
+        ("run.rescan", "3s"),
+        ("run.on_uncertain", "skip"),
+        ("run.express_workers", "3"),
+        ("run.express_up_to", "3"),
+        ("breaker.first_pause", "3s"),
+        ("breaker.longest_pause", "3s"),
+        ("guard.transactions", "7"),
+        ("retry.schedule", "3s"),
+        ("retry.expire", "3s"),
+        ("report.every", "3s"),
+        ("inject.packet_size", "3"),
+        ("inject.priority", "3"),
+        ("inject.min_free_space", "3"),
+        ("cluster.database", "postgres://u:p@h/d"),
+        ("cluster.password_file", "/p"),
+        ("cluster.tls", "never"),
+        ("cluster.ca_file", "/c"),
+        ("cluster.lease", "3s"),
+        ("cluster.poll", "3s"),
+        ("watch.mode", "poll"),
+        ("watch.interval", "3s"),
+        ("http.listen", ""),
+        ("http.token_file", "/t"),
+        ("http.tls_certificate", "/c"),
+        ("http.tls_key", "/k"),
+        ("http.insecure", "true"),
+        ("http.hosts", "h"),
+        ("events.path", "/e"),
+        ("events.max_size", "3"),
+        ("events.keep", "3"),
+        ("metrics.lists", "3"),
+        ("log.format", "json"),
+        ("log.level", "warn"),
+    ];
+    /// Sections, and a key that is in none.
+    const AT_THE_START: [&str; 6] = ["spool", "log", "cluster", "watch", "http", "metrics"];
+
+    #[test]
+    fn each_key_is_taken_up_by_a_reload_or_named_as_one_that_is_not() {
+        let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(OTHER.iter().map(|(name, _)| *name).collect::<Vec<_>>(), known);
+        let start = Settings::default();
+        // Without that feature it is refused.
+        let can_be_set = |name: &str| cfg!(feature = "cluster") || name != "cluster.database";
+        for (key, (_, value)) in KEYS.iter().zip(OTHER).filter(|(key, _)| can_be_set(key.name)) {
+            let mut wanted = start.clone();
+            (key.set)(&mut wanted, &Text::One((*value).to_owned())).unwrap_or_else(|why| panic!("{}: {why}", key.name));
+            assert_ne!((key.show)(&wanted), (key.show)(&start), "{}", key.name);
+            let in_force = wanted.clone().taken_up(&start);
+            let is_taken_up = (key.show)(&in_force) == (key.show)(&wanted);
+            let section = key.name.split('.').next().unwrap();
+            assert_eq!(is_taken_up, !AT_THE_START.contains(&section), "{}", key.name);
+            let named = after_restart(&wanted, &start);
+            assert_eq!(named, if is_taken_up { vec![] } else { vec![key.name] });
+        }
+        // The password in it is not shown, and counts.
+        let mut wanted = start.clone();
+        wanted.cluster.database = Some("postgres://u:p@h/d".parse().unwrap());
+        let mut other = start.clone();
+        other.cluster.database = Some("postgres://u:q@h/d".parse().unwrap());
+        assert_eq!(after_restart(&wanted, &other), ["cluster.database"]);
+    }
+
+    #[test]
+    fn the_readme_and_the_manual_page_say_what_a_reload_does_not_take_up() {
+        let [first @ .., last] = AT_THE_START;
+        let list = |quote: &str| {
+            let first: Vec<String> = first.iter().map(|section| format!("{quote}{section}{quote}")).collect();
+            format!("All is taken up but {} and {quote}{last}{quote}, which wait for a restart", first.join(", "))
+        };
+        assert!(include_str!("../../../README.md").contains(&list("`")));
+        let page = include_str!("../../../packaging/man/sympa-dist.1");
+        assert!(page.contains(&list("")), "{}", list(""));
+    }
+
+    #[test]
+    fn a_program_without_http_names_what_is_set_for_it() {
+        let unserved =
+            |text: &str, variables: &[(&str, &str)]| load_text(text, variables, &[]).unwrap().unserved(false);
+        assert_eq!(unserved("[run]\nworkers = 1\n", &[]), None, "by default, nobody has asked for it");
+        assert_eq!(unserved("[http]\nlisten = \"\"\ntoken_file = \"/t\"\n", &[]), None);
+        let told = unserved("[http]\nlisten = \"[::1]:9125\"\n", &[("SYMPA_DIST_METRICS_LISTS", "3")]).unwrap();
+        let expected =
+            "c.toml:2), metrics.lists (environment, SYMPA_DIST_METRICS_LISTS): this program was built without HTTP";
+        assert!(told.starts_with("http.listen (") && told.contains(expected), "{told}");
+        assert_eq!(load_text("[http]\ntoken_file = \"/t\"\n", &[], &[]).unwrap().unserved(true), None);
     }
 }

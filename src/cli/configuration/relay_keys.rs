@@ -1,11 +1,14 @@
 //! The keys of a `[[relay]]` table.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::keys::{DURATION, Text, duration, not_zero, one, parsed, quoted, shown_duration};
+use super::keys::{DURATION, Text, absolute, duration, not_zero, one, parsed, quoted, shown_duration};
 use crate::deliver::settings::{BadRelayUrl, Limits, Login, RelaySettings, RelayUrl, Starttls};
 
+/// What becomes of `run`.
+const NOT_WITHOUT: &str = "run does not start, or keeps the configuration that it has";
 const STARTTLS: &str = "\"never\", \"opportunistic\" or \"required\"";
 
 /// A `[[relay]]` table while it is read: its keys come in any order.
@@ -84,7 +87,7 @@ pub const RELAY_KEYS: &[RelayKey] = &[
     RelayKey {
         name: "password_file",
         set: |relay, text| {
-            relay.password_file = Some(PathBuf::from(one(text, "a file")?));
+            relay.password_file = Some(absolute(one(text, "a file")?)?);
             Ok(())
         },
         // What was read from it is nobody's to see.
@@ -93,7 +96,7 @@ pub const RELAY_KEYS: &[RelayKey] = &[
     RelayKey {
         name: "ca_file",
         set: |relay, text| {
-            relay.ca_file = Some(PathBuf::from(one(text, "a file")?));
+            relay.ca_file = Some(absolute(one(text, "a file")?)?);
             Ok(())
         },
         show: |relay| relay.ca_file.as_ref().map(|file| quoted(file.display())),
@@ -183,11 +186,11 @@ impl RelayText {
         let login = match (self.username, self.password_file) {
             (None, None) => None,
             (Some(username), Some(file)) => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| format!("cannot read password_file {}: {error}", file.display()))?;
+                let unfit = |why: &dyn Display| format!("password_file {}: {why}; {NOT_WITHOUT}", file.display());
+                let text = std::fs::read_to_string(&file).map_err(|error| unfit(&error))?;
                 let password = text.lines().next().unwrap_or_default().to_owned();
                 if password.is_empty() {
-                    return Err(format!("password_file {} has no password in its first line", file.display()));
+                    return Err(unfit(&"its first line is empty"));
                 }
                 Some(Login { username, password })
             }

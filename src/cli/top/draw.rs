@@ -16,6 +16,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::words::{self, local_time};
+use super::columns::{Column, Columns};
 use super::foot::{draw_foot, draw_help};
 use super::format::{count, fit, percent, rate, span, time_left};
 use super::screen::{Panel, Screen};
@@ -63,8 +64,9 @@ pub fn draw(frame: &mut Frame, screen: &mut Screen) {
     };
     frame.render_widget(draw_state(screen, picture), state);
     draw_levels(frame, screen.look, picture, levels);
-    frame.render_widget(draw_head(screen), head);
-    frame.render_widget(draw_messages(screen, picture, messages), messages);
+    let columns = Columns::fit(width.into());
+    frame.render_widget(draw_head(screen, &columns), head);
+    frame.render_widget(draw_messages(screen, picture, &columns, messages), messages);
     frame.render_widget(draw_details(screen), details);
     frame.render_widget(draw_panel(screen, picture, panel), panel);
     if screen.helps {
@@ -89,7 +91,7 @@ fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
     );
     let clock = local_time(picture.at.epoch().0);
     let clock = clock.split(' ').next_back().unwrap_or_default().to_owned();
-    let spark = width / 6;
+    let spark = if width < 60 { 0 } else { width / 6 };
     let room = width.saturating_sub(figures.len() + spark + clock.len() + 3);
     let name = fit(&format!("sympa-dist {}", screen.spool), room, look.unicode);
     Line::from(vec![
@@ -214,13 +216,13 @@ fn age_at(arrival: Epoch, picture: &Picture) -> String {
     span(picture.at.epoch().since(arrival))
 }
 
-fn draw_head(screen: &Screen) -> Line<'static> {
+fn draw_head(screen: &Screen, columns: &Columns) -> Line<'static> {
     let (by, filter) = (screen.sort.name(), &screen.filter);
     let which = match filter.is_empty() {
         true => format!("message, by {by}"),
         false => format!("{} with {filter}, by {by}", screen.count()),
     };
-    screen.look.line(format!("  P state       done   left   rate    ETA    age  {which}"), Tone::Title)
+    screen.look.line(columns.titles() + &which, Tone::Title)
 }
 
 /// A pause, in less than a line if its reason is short.
@@ -231,7 +233,7 @@ fn told(Paused { name, pause }: &Paused) -> String {
     format!("{what} is paused{until} by {}: {}", pause.by, pause.why)
 }
 
-fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'static> {
+fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Rect) -> Paragraph<'static> {
     let look = screen.look;
     if screen.count() == 0 {
         let text = match picture.lines.is_empty() {
@@ -240,26 +242,25 @@ fn draw_messages(screen: &Screen, picture: &Picture, area: Rect) -> Paragraph<'s
         };
         return Paragraph::new(look.line(text, Tone::Faint));
     }
-    let id_columns = usize::from(area.width).saturating_sub(50).max(8);
     let line = |(line, is_chosen): (&survey::Line, bool)| {
         let total = line.details.as_ref().map_or(0, |details| details.recipients);
         let state = match line.state {
             State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             // Held, scheduled and deferred say it themselves.
             State::Waiting if line.is_stuck() => "stuck !".into(),
-            state => state.as_str().into(),
+            state => state.as_str().to_owned(),
         };
-        let text = format!(
-            "{} {} {state:<10} {:>5} {:>6} {:>6} {:>6} {:>6}  {}",
-            if is_chosen { ">" } else { " " },
-            line.priority,
-            percent(line.done, total),
-            if line.details.is_some() { count(line.left) } else { "...".into() },
-            rate(line.rate),
-            time_left(line.time_left()),
-            age_at(line.id.arrival(), picture),
-            fit(line.id.as_str(), id_columns, look.unicode),
-        );
+        let figure = |column: Column| match column {
+            Column::State => state.clone(),
+            Column::Done => percent(line.done, total),
+            Column::Left if line.details.is_none() => "...".into(),
+            Column::Left => count(line.left),
+            Column::Rate => rate(line.rate),
+            Column::Eta => time_left(line.time_left()),
+            Column::Age => age_at(line.id.arrival(), picture),
+        };
+        let mark = if is_chosen { '>' } else { ' ' };
+        let text = columns.row(mark, line.priority, figure) + &fit(line.id.as_str(), columns.id, look.unicode);
         let tone = match line.state {
             _ if is_chosen => Tone::Chosen,
             State::Active => Tone::Active,

@@ -13,6 +13,7 @@
 //! gone; so a thread of its own watches the terminal, and the process ends whatever the others are at.
 
 mod acting;
+mod columns;
 mod draw;
 mod foot;
 mod format;

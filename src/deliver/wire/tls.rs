@@ -17,9 +17,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 /// Why no TLS can be set up, found before any connection.
 #[derive(Debug, thiserror::Error)]
 pub enum BadTls {
-    #[error("cannot read the certificate authorities in {path}: {why}")]
+    #[error("cannot read the certificate authorities in {path} (ca_file): {why}")]
     CaFile { path: PathBuf, why: String },
-    #[error("{path} holds no certificate")]
+    #[error("{path} (ca_file) holds no certificate")]
     NoCertificate { path: PathBuf },
     #[error("this system has no certificate authorities ({0}): name a file with some (ca_file)")]
     NoAuthorities(String),

@@ -15,7 +15,7 @@ use super::App;
 use super::guard::{Named, Problem};
 use super::routes::Routes;
 use crate::daemon::mended::{self, Stays};
-use crate::daemon::{clock, late};
+use crate::daemon::{clock, late, relay_names};
 use crate::deliver::RelayUrl;
 use crate::mail::message_id::check_list;
 use crate::mail::{Level, MessageId, Priority};
@@ -163,7 +163,7 @@ async fn release(State(served): State<App>, Named(id): Named<MessageId>, Order(t
         return Err(bad("priority: z would hold, not release"));
     }
     let act = move |spool: &Spool, served: &App| {
-        late::release(spool, &id, to, served.settings.inject.priority, clock::epoch())
+        late::release(spool, &id, to, served.in_force(|settings| settings.inject.priority), clock::epoch())
     };
     moved(on_spool(served, act).await?)
 }
@@ -185,7 +185,7 @@ async fn retry(State(served): State<App>, Named(entry): Named<String>, Order(to)
     let entry: EntryName = entry.parse().map_err(|_| gone())?;
     let to = to.priority.as_deref().map(priority).transpose()?;
     let act = move |spool: &Spool, served: &App| {
-        mended::retry(spool, &entry, to, served.settings.inject.priority, clock::epoch())
+        mended::retry(spool, &entry, to, served.in_force(|settings| settings.inject.priority), clock::epoch())
     };
     match on_spool(served, act).await? {
         Ok(to) => Ok(Json(json!({"result": "put-back", "to": to.to_string()})).into_response()),
@@ -227,10 +227,14 @@ fn name(served: &App, which: ToResume) -> Result<PauseName, Problem> {
     let name = match which {
         ToResume { relay: None, list: None, priority: None } => PauseName::Everything,
         ToResume { relay: Some(relay), list: None, priority: None } => {
-            let known = served.settings.relays.iter().find(|known| known.is_called(&relay));
-            let url: Option<RelayUrl> = known.map(|known| known.url.clone()).or_else(|| relay.parse().ok());
+            let known = served.in_force(|settings| {
+                settings.relays.iter().find(|known| known.is_called(&relay)).map(|known| known.url.clone())
+            });
+            let url: Option<RelayUrl> = known.or_else(|| relay.parse().ok());
             let url = url.map(|url| PauseName::Relay(url.to_string())).filter(PauseName::fits);
-            url.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "relay: neither a relay's name nor a URL"))?
+            url.ok_or_else(|| {
+                Problem::new(StatusCode::NOT_FOUND, "relay: there is none of this name, and it is no URL")
+            })?
         }
         ToResume { relay: None, list: Some(list), priority: None } => match check_list(&list) {
             Ok(()) => PauseName::List(list),
@@ -255,10 +259,20 @@ async fn pause(State(served): State<App>, Order(order): Order<ToPause>) -> Answe
     let now = clock::now();
     let until = r#for.map(|time| now.plus(Duration::from_secs(time)).epoch().0);
     let told = name.plain();
-    let act = move |spool: &Spool, _: &App| {
-        pause::pause(spool, &name, &Pause { since: now.epoch().0, by: BY.into(), why, until })
+    let act = move |spool: &Spool, served: &App| {
+        if let PauseName::Relay(url) = &name {
+            let configured = served.in_force(|settings| settings.relays.clone());
+            if !relay_names::is_there(spool, &configured, url)? {
+                return Ok(false);
+            }
+        }
+        pause::pause(spool, &name, &Pause { since: now.epoch().0, by: BY.into(), why, until })?;
+        Ok(true)
     };
-    on_spool(served, act).await?;
+    if !on_spool(served, act).await? {
+        let why = "relay: there is none of this URL, neither in the configuration nor in use";
+        return Err(Problem::new(StatusCode::NOT_FOUND, why));
+    }
     Ok(Json(json!({"result": "paused", "what": told, "until": until})).into_response())
 }
 

@@ -38,6 +38,22 @@ impl Token {
     }
 }
 
+/// Who may act.
+pub enum Actors {
+    Nobody,
+    /// Who has it.
+    Token(Token),
+    /// The file that says it is wrong.
+    Unknown,
+}
+
+impl Actors {
+    /// From `http.token_file`.
+    pub fn read(token_file: Option<&Path>) -> Result<Actors, HttpError> {
+        Ok(token_file.map(Token::read).transpose()?.map_or(Actors::Nobody, Actors::Token))
+    }
+}
+
 /// Refuses a secret that is none.
 pub fn not_for_everybody(path: &Path) -> Result<(), String> {
     let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
@@ -155,9 +171,13 @@ pub async fn may_act(State(served): State<App>, request: Request, next: Next) ->
     let offered = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     // The scheme's case is the client's (RFC 9110 §11.1).
     let offered = offered.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
-    let is_right = match &*served.token.read() {
-        None => return problem(StatusCode::FORBIDDEN, "this server only shows: http.token_file is not set"),
-        Some(token) => offered.is_some_and(|(_, offered)| token.is(offered)),
+    let is_right = match &*served.actors.read() {
+        Actors::Nobody => return problem(StatusCode::FORBIDDEN, "this server only shows: http.token_file is not set"),
+        Actors::Unknown => {
+            let why = "actions are refused: http.token_file can't be used; the scheduler's log says why";
+            return problem(StatusCode::SERVICE_UNAVAILABLE, why);
+        }
+        Actors::Token(token) => offered.is_some_and(|(_, offered)| token.is(offered)),
     };
     if !is_right {
         let mut response = problem(StatusCode::UNAUTHORIZED, "expected Authorization: Bearer with the token");

@@ -17,27 +17,29 @@ mod guard;
 mod guests;
 mod page;
 mod routes;
+mod socket;
 mod stream;
 mod tls;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use parking_lot::RwLock;
-use tokio::net::{TcpListener, UnixListener};
-use tracing::{info, warn};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
 
 use super::view::View;
 use crate::daemon::settings::{HttpSettings, Settings};
+use guard::Actors;
 use guests::Listener;
 use routes::Routes;
+use socket::Socket;
 use tls::Tls;
 
-/// Why nothing is served.
+/// Why nothing is served; with [`HttpError::Token`], why nobody may act.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("http.listen: cannot listen on {place}: {source}")]
@@ -50,11 +52,23 @@ pub enum HttpError {
     Key { path: PathBuf, why: String },
 }
 
+impl HttpError {
+    /// Of the configuration.
+    pub fn key(&self) -> &'static str {
+        match self {
+            HttpError::Listen { .. } => "http.listen",
+            HttpError::Token { .. } => "http.token_file",
+            HttpError::Certificate { .. } => "http.tls_certificate",
+            HttpError::Key { .. } => "http.tls_key",
+        }
+    }
+}
+
 /// What every answer is made from.
 struct Served {
     view: Arc<View>,
     settings: Settings,
-    token: RwLock<Option<guard::Token>>,
+    actors: RwLock<Actors>,
     /// Actions are for loopback, a Unix socket, TLS, or who said that it is insecure.
     allows_actions: bool,
     /// `None` on a Unix socket, where no browser comes.
@@ -64,27 +78,64 @@ struct Served {
 
 type App = Arc<Served>;
 
+impl Served {
+    /// Looks at the settings in force; before there is a scheduler, at those of the start.
+    fn in_force<T>(&self, look: impl FnOnce(&Settings) -> T) -> T {
+        match self.view.live.current() {
+            Some(current) => look(&current.settings),
+            None => look(&self.settings),
+        }
+    }
+}
+
+/// That it is served. Dropped, what it left in the file system goes; it is served until the process ends all the same.
+pub struct Serving {
+    _socket: Option<Socket>,
+}
+
+/// What becomes of actions for a token that is none.
+const NOBODY_ACTS: &str =
+    "all is shown, and actions are refused until it is mended and the configuration is read again (HUP)";
+
+/// What is wrong with the files that the settings name. Listens nowhere.
+pub fn check(http: &HttpSettings) -> Vec<HttpError> {
+    if !is_wanted(http) {
+        return Vec::new();
+    }
+    let in_the_way = http.listen.strip_prefix("unix:").and_then(|path| socket::is_there(path.as_ref()).err());
+    let in_the_way = in_the_way.map(|source| HttpError::Listen { place: http.listen.clone(), source });
+    let tls = match (&http.tls_certificate, &http.tls_key) {
+        (Some(certificate), Some(key)) => tls::check(certificate, key),
+        _ => Vec::new(),
+    };
+    let token = Actors::read(http.token_file.as_deref()).err();
+    in_the_way.into_iter().chain(tls).chain(token).collect()
+}
+
 /// Serves until the process ends. Says where it listens in the log.
-pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
+pub fn start(view: Arc<View>, settings: &Settings) -> Result<Serving, HttpError> {
     let http = settings.http.clone();
-    let token = http.token_file.as_deref().map(guard::Token::read).transpose()?;
     let tls = match (&http.tls_certificate, &http.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::read(certificate, key)?)),
         _ => None,
     };
+    let actors = Actors::read(http.token_file.as_deref()).unwrap_or_else(|error| {
+        error!("{error}; {NOBODY_ACTS}");
+        Actors::Unknown
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let failed = |place: &str| {
         let place = place.to_owned();
         move |source| HttpError::Listen { place, source }
     };
     let runtime = runtime.map_err(failed(&http.listen))?;
-    let (listener, address) = {
+    let (listener, address, socket) = {
         let _entered = runtime.enter();
         bind(&http.listen).map_err(failed(&http.listen))?
     };
     let allows_actions =
         address.is_none_or(|address| address.ip().to_canonical().is_loopback()) || http.insecure || tls.is_some();
-    if token.is_some() && !allows_actions {
+    if !matches!(actors, Actors::Nobody) && !allows_actions {
         warn!(
             listen = http.listen,
             "http: actions are refused beyond loopback without http.tls_certificate or http.insecure = true"
@@ -96,7 +147,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
     }
     let served = Arc::new(Served {
         view,
-        token: RwLock::new(token),
+        actors: RwLock::new(actors),
         allows_actions,
         hosts: address.map(|address| guard::hosts(address, &http.hosts)),
         stream: stream::Stream::default(),
@@ -109,7 +160,7 @@ pub fn start(view: Arc<View>, settings: &Settings) -> Result<(), HttpError> {
         runtime.block_on(guests::receive(listener, tls, router(served)));
     };
     std::thread::Builder::new().name("http".into()).spawn(serve).map_err(failed(&http.listen))?;
-    Ok(())
+    Ok(Serving { _socket: socket })
 }
 
 /// Of this thread, beside workers that have 0.
@@ -127,32 +178,39 @@ fn router(served: App) -> Router {
 async fn read_secrets_again(served: App, tls: Option<Arc<Tls>>) {
     let mut reloads = served.view.reloads();
     while reloads.changed().await.is_ok() {
-        let token = served.settings.http.token_file.as_deref().map(guard::Token::read).transpose();
-        let token = token.map(|token| *served.token.write() = token);
-        for again in [token, tls.as_deref().map_or(Ok(()), Tls::read_again)] {
-            if let Err(error) = again {
-                warn!("{error}; the one that was read before stays in force");
-            }
+        read_token_again(&served);
+        if let Err(error) = tls.as_deref().map_or(Ok(()), Tls::read_again) {
+            warn!("{error}; {STAYS}");
         }
     }
 }
 
-fn bind(listen: &str) -> io::Result<(Listener, Option<SocketAddr>)> {
+const STAYS: &str = "the one that was read before stays in force";
+
+fn read_token_again(served: &Served) {
+    let read = Actors::read(served.settings.http.token_file.as_deref());
+    let mut actors = served.actors.write();
+    let was_unknown = matches!(*actors, Actors::Unknown);
+    match read {
+        Ok(read) => *actors = read,
+        Err(error) if was_unknown => error!("{error}; {NOBODY_ACTS}"),
+        Err(error) => warn!("{error}; {STAYS}"),
+    }
+    if was_unknown && matches!(*actors, Actors::Token(_)) {
+        info!("http.token_file: it was read, and who has the token may act");
+    }
+}
+
+fn bind(listen: &str) -> io::Result<(Listener, Option<SocketAddr>, Option<Socket>)> {
     if let Some(path) = listen.strip_prefix("unix:") {
-        let path = Path::new(path);
-        // What a process that died left; one that lives still answers.
-        if std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
-            && std::os::unix::net::UnixStream::connect(path).is_err()
-        {
-            std::fs::remove_file(path)?;
-        }
-        return Ok((Listener::Unix(UnixListener::bind(path)?), None));
+        let (listener, socket) = Socket::bind(Path::new(path))?;
+        return Ok((Listener::Unix(listener), None, Some(socket)));
     }
     let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     guests::prepare(&listener)?;
     let address = listener.local_addr()?;
-    Ok((Listener::Tcp(TcpListener::from_std(listener)?), Some(address)))
+    Ok((Listener::Tcp(TcpListener::from_std(listener)?), Some(address), None))
 }
 
 /// Whether anything is to be served at all.
@@ -174,7 +232,7 @@ mod tests {
         Arc::new(Served {
             view: View::start(Arc::new(Live::default()), spool.path()).unwrap(),
             settings: Settings::default(),
-            token: RwLock::default(),
+            actors: RwLock::new(Actors::Nobody),
             allows_actions: false,
             hosts: None,
             stream: stream::Stream::default(),

@@ -41,26 +41,45 @@ impl Tls {
     }
 }
 
-fn config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, HttpError> {
-    let of_certificate = |why: String| HttpError::Certificate { path: certificate.to_owned(), why };
-    let of_key = |why: String| HttpError::Key { path: key.to_owned(), why };
-    let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| of_certificate(error.to_string()))?;
-    let chain: Vec<CertificateDer> =
-        chain.collect::<Result<_, _>>().map_err(|error| of_certificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(of_certificate("expected a certificate in PEM (-----BEGIN CERTIFICATE-----)".into()));
+/// All that is wrong with the two files.
+pub fn check(certificate: &Path, key: &Path) -> Vec<HttpError> {
+    match (chain(certificate), secret(key)) {
+        (Ok(_), Ok(_)) => config(certificate, key).err().into_iter().collect(),
+        (chain, secret) => chain.err().into_iter().chain(secret.err()).collect(),
     }
-    not_for_everybody(key).map_err(of_key)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+}
+
+fn of_certificate(path: &Path, why: impl ToString) -> HttpError {
+    HttpError::Certificate { path: path.to_owned(), why: why.to_string() }
+}
+
+/// The certificate, and what leads to its authority.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = read.map_err(|error| of_certificate(path, error))?;
+    if chain.is_empty() {
+        return Err(of_certificate(path, "expected a certificate in PEM (-----BEGIN CERTIFICATE-----)"));
+    }
+    Ok(chain)
+}
+
+fn secret(path: &Path) -> Result<PrivateKeyDer<'static>, HttpError> {
+    let wrong = |why: String| HttpError::Key { path: path.to_owned(), why };
+    not_for_everybody(path).map_err(wrong)?;
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
         rustls::pki_types::pem::Error::NoItemsFound => {
-            of_key("expected a private key in PEM, without a password".into())
+            wrong("expected a private key in PEM, without a password".into())
         }
-        error => of_key(error.to_string()),
-    })?;
+        error => wrong(error.to_string()),
+    })
+}
+
+fn config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, HttpError> {
+    let (chain, secret) = (chain(certificate)?, secret(key)?);
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
-        .map_err(|error| of_certificate(format!("it can't be used with {}: {error}", key.display())))?;
+        .map_err(|error| of_certificate(certificate, format!("it can't be used with {}: {error}", key.display())))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
