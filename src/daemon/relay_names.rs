@@ -10,5 +10,8 @@ pub fn is_there(spool: &Spool, configured: &[RelaySettings], url: &str) -> Resul
     if configured.iter().any(|relay| relay.url.to_string() == url) {
         return Ok(true);
     }
-    Ok(running::list(spool)?.iter().flat_map(|scheduler| &scheduler.relays).any(|used| used.relay == url))
+    // Of another host's, nobody here may see whether it still runs.
+    let host = running::host();
+    let schedulers = running::list_with(spool, |name| name.host != host)?;
+    Ok(schedulers.iter().flat_map(|scheduler| &scheduler.relays).any(|used| used.relay == url))
 }

@@ -148,6 +148,8 @@ fn judge(step: Step, reply: Reply, (result, outcomes): &Told) -> Verdict {
             let mut expected = vec![Outcome::Sent; 3];
             expected[n] = match reply.code {
                 452 | 552 if n == 2 => Outcome::TooMany,
+                // Nobody was taken before, and its status names something else than too many.
+                552 if n == 0 && reply.enhanced.is_some_and(|status| status.subject != 5) => refused(&reply),
                 552 => Outcome::Deferred(Box::new(reply.clone())),
                 _ => refused(&reply),
             };
