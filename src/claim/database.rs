@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::lease::Key;
-use super::settings::{ClusterSettings, Kind, Tls};
-use super::{mariadb, postgres};
+use super::settings::{ClusterSettings, DatabaseUrl, Tls};
 
 /// The layout of the tables that this program knows.
 pub const VERSION: i32 = 1;
@@ -191,7 +190,7 @@ pub trait Hearing: Send {
 #[derive(Clone)]
 pub struct Access {
     pub settings: ClusterSettings,
-    pub url: super::settings::DatabaseUrl,
+    pub url: DatabaseUrl,
     pub password: Option<String>,
 }
 
@@ -218,43 +217,6 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// `None`: there is no cluster.
-    pub fn from_settings(settings: &ClusterSettings) -> std::result::Result<Option<Access>, BadAccess> {
-        let Some(url) = settings.database.clone() else { return Ok(None) };
-        let password = match &settings.password_file {
-            None => None,
-            Some(path) => {
-                let bad = |why: String| BadAccess::Password { path: path.clone(), why };
-                let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-                match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-                    Some(line) => Some(line.to_owned()),
-                    None => return Err(bad("its first line is empty".to_owned())),
-                }
-            }
-        };
-        let access = Access { settings: settings.clone(), url, password };
-        match access.url.kind() {
-            Kind::Postgres => postgres::check(&access)?,
-            Kind::MariaDb => mariadb::check(&access)?,
-        }
-        Ok(Some(access))
-    }
-
-    pub fn connect(&self) -> Result<Box<dyn Database>> {
-        Ok(match self.url.kind() {
-            Kind::Postgres => Box::new(postgres::Postgres::connect(self)?),
-            Kind::MariaDb => Box::new(mariadb::MariaDb::connect(self)?),
-        })
-    }
-
-    /// News for `process` of what others announce from now on.
-    pub fn listen(&self, process: i64) -> Result<Box<dyn Hearing>> {
-        Ok(match self.url.kind() {
-            Kind::Postgres => Box::new(postgres::Listener::connect(self, process)?),
-            Kind::MariaDb => Box::new(mariadb::Poller::connect(self, process)?),
-        })
-    }
-
     /// Whether to encrypt, given whether the server is on this machine.
     pub fn wants_tls(&self, is_local: bool) -> bool {
         match self.settings.tls {

@@ -17,6 +17,8 @@
 #[cfg(feature = "cluster")]
 pub mod cluster;
 #[cfg(feature = "cluster")]
+mod connect;
+#[cfg(feature = "cluster")]
 pub mod database;
 pub mod flock;
 #[cfg(feature = "cluster")]
