@@ -8,6 +8,7 @@
 //!
 //! A crash in here leaves at most the recipients of the one transaction in that last state.
 
+mod build;
 pub mod interrupt;
 pub mod lmtp;
 pub mod maildir;

@@ -5,14 +5,9 @@ use std::net::Ipv6Addr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::maildir::MaildirRelay;
-use super::sendmail::SendmailRelay;
-use super::smtp::SmtpRelay;
 use super::wire::tls;
-use super::{Relay, lmtp};
 pub use crate::deliver::wire::tls::BadTls;
 
 /// Where a relay is and how it is spoken to.
@@ -108,21 +103,6 @@ impl RelaySettings {
     /// Whether that text means this relay: its URL, or its name.
     pub fn is_called(&self, text: &str) -> bool {
         self.name.as_deref() == Some(text) || text.parse().is_ok_and(|url: RelayUrl| url == self.url)
-    }
-
-    /// Makes the relay. Reads the certificate authorities, opens no connection.
-    pub fn build(&self) -> Result<Arc<dyn Relay>, SetupError> {
-        if self.login.is_some() && matches!(self.url, RelayUrl::Sendmail { .. } | RelayUrl::Maildir { .. }) {
-            return Err(SetupError::LoginUnused { relay: self.url.to_string() });
-        }
-        Ok(match &self.url {
-            RelayUrl::Smtp { host, port } => Arc::new(SmtpRelay::smtp(self, host, *port, false)?),
-            RelayUrl::Smtps { host, port } => Arc::new(SmtpRelay::smtp(self, host, *port, true)?),
-            RelayUrl::Lmtp { host, port } => Arc::new(lmtp::tcp(self, host, *port)?),
-            RelayUrl::LmtpUnix { path } => Arc::new(lmtp::unix(self, path)?),
-            RelayUrl::Sendmail { path } => Arc::new(SendmailRelay::new(path.clone(), self.dot_timeout)),
-            RelayUrl::Maildir { path } => Arc::new(MaildirRelay::new(path.clone())),
-        })
     }
 
     /// Reads them, whether or not [`Self::build`] needs them.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::mail::{Epoch, Level, Moment};
 
 use super::ageing::Ageing;
-use super::entries::{Entries, Entry, Key, Rest};
+use super::entries::{Entries, Entry, Rest};
 use super::fairness::{Accounts, Candidate, Candidates, Class, Order};
+use super::key::Key;
 use super::limits::{Group, Limits};
 
 /// What is said of a message that was found.

@@ -3,22 +3,8 @@
 use crate::mail::{Epoch, Level, Moment};
 
 use super::fairness::Class;
+use super::key::Key;
 use super::limits::Group;
-
-/// A message in the backlog. Ordered by when it was found. (A key comes again after 2^32 further messages; by then nobody
-/// remembers the first one.)
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Key {
-    serial: u32,
-    slot: u32,
-}
-
-impl Key {
-    /// A small number that no other message in the backlog has: a place in an array beside it.
-    pub fn slot(self) -> usize {
-        self.slot as usize
-    }
-}
 
 /// What is kept of a message. There are millions: no octet more than needed.
 #[derive(Clone, Copy)]

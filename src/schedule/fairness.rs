@@ -38,7 +38,7 @@ use std::cmp::Ordering;
 
 use crate::mail::{Epoch, Level};
 
-use super::entries::Key;
+use super::key::Key;
 
 /// How big a message is: the power of two below its transactions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

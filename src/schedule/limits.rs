@@ -8,7 +8,7 @@ use std::num::NonZero;
 
 use crate::mail::{Epoch, Level};
 
-use super::entries::Key;
+use super::key::Key;
 
 /// Messages that share a limit; the caller's number for them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

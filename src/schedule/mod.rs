@@ -16,13 +16,14 @@ mod ageing;
 mod backlog;
 mod entries;
 mod fairness;
+mod key;
 mod limits;
 mod windows;
 
 pub use ageing::Ageing;
 pub use backlog::{Arrival, Backlog, Boundary, Policy, Preemption};
-pub use entries::Key;
 pub use fairness::{Order, Slowdown};
+pub use key::Key;
 pub use limits::Group;
 pub use windows::{EXPECTED as EXPECTED_WINDOWS, Windows};
 

@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 
 use super::guard::{Named, Problem, problem};
 use super::routes::Routes;
+use super::workers::workers;
 use super::{App, stream};
 use crate::daemon::clock;
 use crate::mail::{MessageId, Priority};
 use crate::monitor::metrics;
 use crate::monitor::row::Row;
-use crate::monitor::view::View;
-use crate::spool::layout::FileName;
 use crate::spool::running;
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -59,25 +58,6 @@ async fn scrape(State(served): State<App>, headers: HeaderMap) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
-}
-
-pub(super) fn workers(view: &View) -> Vec<Value> {
-    let working = view.live.working();
-    let idle = |worker| json!({"worker": worker, "message": null, "packet": null, "priority": null, "recipients": 0, "done": 0, "since": null});
-    let mut numbers = view.live.workers();
-    // One that a reload has left without a place ends with its packet.
-    numbers.extend(working.iter().map(|at| at.worker));
-    numbers.sort_unstable();
-    numbers.dedup();
-    let row = |worker| match working.iter().find(|at| at.worker == worker) {
-        None => idle(worker),
-        Some(at) => json!({
-            "worker": worker, "message": at.message.to_string(),
-            "packet": FileName::Packet(at.packet.clone()).to_string(), "priority": at.level.to_string(),
-            "recipients": at.recipients, "done": at.done, "since": at.since.seconds(),
-        }),
-    };
-    numbers.into_iter().map(row).collect()
 }
 
 async fn queue(State(served): State<App>) -> Json<Value> {

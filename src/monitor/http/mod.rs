@@ -20,6 +20,7 @@ mod routes;
 mod socket;
 mod stream;
 mod tls;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;

@@ -21,9 +21,9 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::App;
-use super::api::workers;
 use super::guard::problem;
 use super::guests::Endless;
+use super::workers::workers;
 use crate::daemon::clock;
 use crate::daemon::events::Event;
 use crate::monitor::row::Row;
