@@ -7,8 +7,9 @@ use tracing::{debug, error, info, warn};
 use crate::mail::{Epoch, Level, PacketName, Priority, ReversePath};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
-use crate::spool::folder::{Folder, Removal};
+use crate::spool::folder::Folder;
 use crate::spool::moves::{self, Moved};
+use crate::spool::removal::Removal;
 use crate::spool::reports::Made;
 use crate::spool::set_aside;
 

@@ -7,7 +7,7 @@
 //! - [`disk`]: the system calls, with errors that say what and where.
 //! - [`draft`]: a new message, from `incoming/` to its place, shown by one rename.
 //! - [`adopt`]: flat files dropped by producers become a folder.
-//! - [`folder`]: one message, held open.
+//! - [`folder`]: one message, held open; [`removal`]: how it goes once nothing is left to do.
 //! - [`progress`]: one packet being sent: its recipients, checkpoint, deferred and failed ones.
 //! - [`deferral`]: why a recipient waits in a retry packet.
 //! - [`moves`]: requeue, hold, release, cancel.
@@ -38,6 +38,7 @@ pub mod note;
 pub mod pause;
 pub mod progress;
 pub mod recipients;
+pub mod removal;
 pub mod reports;
 pub mod running;
 pub mod set_aside;
