@@ -29,7 +29,7 @@ impl Worker {
         let now = clock::epoch();
         match self.settle(key, message, now) {
             Ok(()) => {}
-            Err(error) if error.is_gone() => self.shared.board.gone(key),
+            Err(error) if error.is_gone() => self.shared.board.lost(key),
             Err(error) => {
                 error!(message_id = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
                 self.shared.board.leave_alone(key, now.plus(DISK_PAUSE.as_secs()));

@@ -3,6 +3,13 @@
 //! Events are a hint and the spool is the truth, as with the watch. A subscriber has room for so many; one that reads too
 //! slowly loses the newest, is told how many, and looks at the spool again. Nobody here ever waits for a subscriber, and
 //! without one an event costs a look at one number.
+//!
+//! Where a message is, a scheduler tells from what it knew and what it finds: it has arrived, was requeued (to `z`: held; from
+//! `z`: released), rescheduled, or both, or has gone. So it is whether the kernel, another host, a poll or the slow scan made it
+//! look, and also where a worker saw it first. Where the kernel told of renames in between, each is told: a message that was held
+//! and released before anybody looked was held, and released. Where it did not (it is a poll, or too much happened at once), what
+//! lies between two looks is not known, and only the outcome is told: of such a hold, nothing. A message that is not where it was
+//! is said to have gone a second later (with a poll, two rounds later) unless it is found by then, since a rename is told in halves.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -49,7 +56,7 @@ pub enum Happening {
     },
     /// All directories were listed: what was not told of any more has gone.
     Scanned,
-    /// A message was found.
+    /// A message was found that was not known. After a start that is every message.
     Arrived {
         #[serde(with = "text")]
         message: MessageId,
@@ -58,7 +65,7 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<u64>,
     },
-    /// It was moved; to `z`: held; from `z`: released.
+    /// It was moved; to `z`: held; from `z`: released. See the module for moves that nobody saw.
     Requeued {
         #[serde(with = "text")]
         message: MessageId,
@@ -178,7 +185,7 @@ pub enum Happening {
         message: MessageId,
         why: String,
     },
-    /// It is not where it was, and was not seen to go elsewhere: cancelled, or finished by another process.
+    /// It is not where it was, and was not found elsewhere for a while: cancelled, or finished by another process.
     Gone {
         #[serde(with = "text")]
         message: MessageId,

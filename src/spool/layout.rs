@@ -47,6 +47,11 @@ impl MessageName {
     pub fn not_before(&self) -> Option<Epoch> {
         self.at.as_deref().map(|at| Epoch(at.parse().expect("checked when the name was made")))
     }
+
+    /// The id in the text of a name.
+    pub fn id_in(text: &str) -> &str {
+        text.split_once(':').map_or(text, |(id, _)| id)
+    }
 }
 
 impl From<MessageId> for MessageName {
