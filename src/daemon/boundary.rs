@@ -78,7 +78,7 @@ impl Worker {
                     worker: self.index,
                     by: to.name.id.clone(),
                     by_priority: Priority::At(to.level),
-                    waited: waited.as_secs_f64(),
+                    latency: waited.as_secs_f64(),
                 });
                 Err(End::Yield(to))
             }

@@ -51,11 +51,7 @@ impl Worker {
             Removal::Removed => {
                 info!(message_id = %id, took_s = now.since(message.arrival), "message is distributed");
                 self.shared.live.tally.levels[level.index()].messages.inc();
-                self.shared.tell(|| Happening::Done {
-                    message: id.clone(),
-                    priority: Priority::At(level),
-                    took: clock::now().since(message.arrival.into()).as_secs_f64(),
-                });
+                self.shared.tell(|| Happening::Done { message: id.clone(), priority: Priority::At(level) });
                 board.gone(key);
             }
             Removal::SetAside(why) => {

@@ -106,6 +106,9 @@ pub enum Happening {
         recipients: usize,
         /// Behind the checkpoint.
         done: usize,
+        /// Over which it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<String>,
     },
     PacketLeft {
         #[serde(with = "text")]
@@ -114,10 +117,14 @@ pub enum Happening {
         worker: usize,
         recipients: usize,
         done: usize,
-        /// Since it was taken.
-        took: f64,
+        /// How long the worker had it.
+        #[serde(default)]
+        claimed_for: f64,
         #[serde(default)]
         why: Why,
+        /// Over which it went last, where the connection is still there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<String>,
     },
     /// A worker gives way to a more urgent message.
     Preempted {
@@ -131,8 +138,8 @@ pub enum Happening {
         by: MessageId,
         #[serde(with = "text")]
         by_priority: Priority,
-        /// How long the more urgent one has waited for this.
-        waited: f64,
+        /// From when the more urgent one was seen to this.
+        latency: f64,
     },
     /// A packet that was left for a more urgent message is sent on.
     Resumed {
@@ -142,7 +149,8 @@ pub enum Happening {
         priority: Priority,
         packet: String,
         worker: usize,
-        after: f64,
+        /// How long it was left.
+        lasted: f64,
     },
     Deferred {
         #[serde(with = "text")]
@@ -199,8 +207,6 @@ pub enum Happening {
         message: MessageId,
         #[serde(with = "text")]
         priority: Priority,
-        /// Since it came.
-        took: f64,
     },
     RelayDown {
         relay: String,
@@ -343,6 +349,7 @@ mod text {
 }
 
 mod seconds {
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::mail::Moment;
@@ -352,7 +359,12 @@ mod seconds {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
-        Ok(Moment((f64::deserialize(deserializer)? * 1e6).round() as u64))
+        let seconds = f64::deserialize(deserializer)?;
+        // The end of the year 9999.
+        if !(0.0..253_402_300_800.0).contains(&seconds) {
+            return Err(D::Error::custom(format!("{seconds:e} is no time")));
+        }
+        Ok(Moment((seconds * 1e6).round() as u64))
     }
 }
 
