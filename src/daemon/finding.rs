@@ -98,24 +98,29 @@ impl Scheduler {
     pub(super) fn follow(&mut self, hints: Hints) {
         let lists = hints.rescan.contains(&true);
         let is_first = !std::mem::replace(&mut self.has_looked, true);
-        let mut seen = Seen { ways: Ways::of(hints.steps), is_first, ..Seen::default() };
+        let mut seen = Seen { is_first, ..Seen::default() };
         if lists {
             self.shared.board.begin_look();
         }
         // Who has come first: what is urgent waits for nothing, and what has only moved is not forgotten in between.
-        let mut absent = Vec::new();
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
         for (priority, name) in &hints.names {
             if hints.rescan[priority.index()] {
                 continue;
             }
             match self.look_at(*priority, name) {
-                Ok(Looked::Message(name)) => self.has_come(*priority, name, &mut seen),
+                Ok(Looked::Message(name)) => {
+                    let to = Spot { priority: *priority, name };
+                    present.push((self.shared.found(&to), to));
+                }
                 Ok(Looked::Drop) => seen.drops[priority.index()] = true,
                 Ok(Looked::Nothing(name)) => absent.push(Spot { priority: *priority, name }),
                 Ok(Looked::Strange) => {}
                 Err(error) => error!("{}", error.fate("it is looked at again by the next scan")),
             }
         }
+        seen.ways = Ways::of(hints.steps);
+        present.into_iter().for_each(|(found, to)| self.note(found, to, &mut seen));
         let rescan = Priority::all().filter(|priority| hints.rescan[priority.index()]);
         let listed: Vec<Priority> = rescan.filter(|priority| self.list(*priority, &mut seen)).collect();
         for from in absent {
@@ -154,9 +159,8 @@ impl Scheduler {
         self.follow(hints);
     }
 
-    fn has_come(&self, priority: Priority, name: MessageName, seen: &mut Seen) {
-        let to = Spot { priority, name };
-        let found = self.shared.found(&to);
+    /// Takes down what is to be told of a message that was found.
+    fn note(&self, found: Found, to: Spot, seen: &mut Seen) {
         if seen.is_first && found == Found::New {
             // There may be a million.
             return self.shared.tell_way(vec![(None, to)]);
@@ -289,7 +293,8 @@ impl Scheduler {
         // A directory lists in no order; messages of one second go by their ids then, the same at every start.
         found.sort_unstable_by(|a, b| (a.id.arrival(), &a.id).cmp(&(b.id.arrival(), &b.id)));
         for name in found {
-            self.has_come(priority, name, seen);
+            let to = Spot { priority, name };
+            self.note(self.shared.found(&to), to, seen);
         }
         true
     }
