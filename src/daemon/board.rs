@@ -509,12 +509,12 @@ impl Board {
         self.wake_the_idle();
     }
 
-    /// The message is distributed, held or set aside, and that was told.
+    /// The message is distributed or set aside, and that was told.
     pub fn gone(&self, key: Key) {
         self.ended(key, &mut self.inner.lock(), |_| Some(Away::Gone));
     }
 
-    /// The message has left its level while somebody worked on it, and that was told.
+    /// The message has left its level while somebody worked on it, or is held, and that was told.
     pub fn let_go(&self, key: Key) {
         self.ended(key, &mut self.inner.lock(), |away| away);
     }

@@ -84,7 +84,7 @@ impl Worker {
     pub(super) fn hold(&self, key: Key, message: &OpenMessage, why: &str) {
         let id = message.folder.id();
         if message.held.swap(true, Ordering::SeqCst) {
-            return self.shared.board.gone(key);
+            return self.shared.board.let_go(key);
         }
         // Before the watch sees it, which would tell of it as somebody's.
         let is_news = self.shared.board.left(key, Away::Held);
@@ -100,7 +100,7 @@ impl Worker {
                     // An operator was faster.
                     self.shared.tell_requeued(message.folder.name(), Priority::At(level), Priority::Held);
                 }
-                self.shared.board.gone(key);
+                self.shared.board.let_go(key);
             }
             Err(error) => {
                 error!(message_id = %id, "{why}; holding it: {error}");
