@@ -131,7 +131,7 @@ complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l spool -
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l log-format -d 'auto, human, json or journald [key: log.format]' -r
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -l json -d 'A JSON object a message and line; for an ID with all its events'
-complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -s h -l help -d 'Print help'
+complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l config -d 'Configuration file [default: /etc/sympa-dist.toml, if it is there; environment: SYMPA_DIST_CONFIG]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l spool -d 'The spool\'s directory [key: spool; environment: SYMPA_DIST_SPOOL]' -r -F
 complete -c sympa-dist -n "__fish_sympa_dist_using_subcommand check" -l log-level -d 'error, warn, info, debug, trace, or a filter [key: log.level]' -r

@@ -1,7 +1,8 @@
 //! `sympa-dist report`: what happened to a message, after the fact, from the event log.
 //!
 //! It reads the log and its predecessors, of several hosts if it is given them, and needs neither spool nor scheduler. What
-//! can't be read of them is counted and named, and the rest is told.
+//! can't be read of them, or believed, is counted and named, and the rest is told. Text and JSON are of one story, and have one
+//! name for each span of time.
 
 mod tell;
 mod when;
@@ -15,13 +16,18 @@ use serde::Serialize;
 use super::words::{local_time, printable};
 use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
-use crate::daemon::events::Happening;
 use crate::mail::{MessageId, Moment};
+use crate::monitor::event_log::evidence::Evidence;
 use crate::monitor::event_log::line::Line;
 use crate::monitor::event_log::reader::Reader;
-use crate::monitor::event_log::story::{Stories, Story};
+use crate::monitor::event_log::story::{MOST_MESSAGES, Stories, Story};
 
 /// Tells what happened to messages, from the event log
+///
+/// A message `waited` from its coming, or from when it might be sent, until a worker took its first packet; it `took` the time
+/// from its coming to its end; somebody was `busy` sending it for so long, at that `rate` of recipients a second; while it was
+/// preempted, each packet's wait `lasted` so long, all of them together `preempted_for` (in the table: `for`). What the log
+/// doesn't tell is left out, or null in JSON.
 #[derive(Args, Debug)]
 pub struct Report {
     /// The story of this message
@@ -44,9 +50,6 @@ pub struct Report {
     #[arg(long, value_name = "FILE")]
     events: Vec<PathBuf>,
 }
-
-/// Events of one message that are kept for its story.
-const MOST_EVENTS: usize = 100_000;
 
 #[derive(Serialize)]
 struct Told<'s> {
@@ -77,23 +80,28 @@ impl Report {
             let why = "nothing is kept of what happens: set events.path, or name a log by --events";
             return Err(CliError::Usage(why.into()));
         }
-        let mut reader = Reader::open(&logs).map_err(|error| CliError::TryAgain(format!("cannot read {error}")))?;
-        let (mut stories, mut events) = (Stories::default(), Vec::new());
+        let failed = |error| CliError::TryAgain(format!("cannot read {error}"));
+        let mut reader = Reader::open(&logs, now.into()).map_err(failed)?;
+        let (mut stories, mut evidence) = (Stories::default(), self.id.as_ref().map(Evidence::of));
         let is_wanted = |id: &MessageId| {
             self.id.as_ref().is_none_or(|wanted| wanted == id)
                 && self.list.as_deref().is_none_or(|list| id.list() == list)
         };
-        for line in reader.by_ref() {
+        while let Some(line) = reader.next() {
             stories.hear(&line, is_wanted);
-            if let Some(id) = &self.id {
-                if events.len() < MOST_EVENTS && concerns(&line, id, &stories) {
-                    events.push(line);
-                }
+            if let Some(evidence) = &mut evidence {
+                evidence.hear(&line, reader.length);
             } else if let (Some(since), Some(id)) = (since, line.event.what.message()) {
                 stories.forget(id, since.into());
             }
         }
-        let (lost, span) = (stories.lost, stories.span);
+        let lacks = Lacks {
+            lost: stories.lost,
+            more_events: evidence.as_ref().map_or(0, |evidence| evidence.more),
+            more_messages: stories.is_cut,
+        };
+        let span = stories.span;
+        let events = evidence.map_or_else(Vec::new, Evidence::tell);
         let mut told = stories.tell();
         let is_in = |story: &Story| {
             since.is_none_or(|since| story.last >= since.0 as f64)
@@ -116,29 +124,11 @@ impl Report {
             tell::table(&mut stdout, &told)?;
         }
         stdout.flush()?;
-        self.complain(&reader, lost);
+        complain(&reader, &lacks);
         if told.is_empty() {
             say(&self.nothing(span));
         }
         Ok(if told.is_empty() { Exit::Findings } else { Exit::Done })
-    }
-
-    /// What the answer lacks.
-    fn complain(&self, reader: &Reader, lost: u64) {
-        let damage = &reader.damage;
-        if damage.damaged > 0 {
-            say(&format!("{} lines or files can't be read and are not told of:", damage.damaged));
-            damage.named.iter().for_each(|what| say(&format!("  {}", printable(what))));
-            if damage.damaged > damage.named.len() as u64 {
-                say("  …");
-            }
-        }
-        if damage.unknown > 0 {
-            say(&format!("{} lines are of a kind that this version does not know", damage.unknown));
-        }
-        if lost > 0 {
-            say(&format!("{lost} events were lost before they could be written: something may be missing here"));
-        }
     }
 
     fn nothing(&self, span: Option<(Moment, Moment)>) -> String {
@@ -157,15 +147,32 @@ impl Report {
     }
 }
 
-/// Whether the line belongs to the message's story: it happened to it, it gave way to it, or it explains its waiting.
-fn concerns(line: &Line, id: &MessageId, stories: &Stories) -> bool {
-    use Happening as H;
-    match &line.event.what {
-        H::Preempted { message, by, .. } => message == id || by == id,
-        H::SchedulerStarted { .. } | H::SchedulerStopped { .. } | H::PausesChanged { .. } | H::Lost { .. } => {
-            stories.messages.get(id).is_some_and(|story| story.ended.is_none())
+/// What the answer lacks, beside what could not be read.
+struct Lacks {
+    lost: u64,
+    more_events: u64,
+    more_messages: bool,
+}
+
+fn complain(reader: &Reader, lacks: &Lacks) {
+    let damage = &reader.damage;
+    if damage.damaged > 0 {
+        say(&format!("{} lines or files can't be read, or believed, and are not told of:", damage.damaged));
+        damage.named.iter().for_each(|what| say(&format!("  {}", printable(what))));
+        if damage.damaged > damage.named.len() as u64 {
+            say("  …");
         }
-        H::RelayDown { .. } | H::RelayUp { .. } => stories.messages.get(id).is_some_and(|story| story.ended.is_none()),
-        what => what.message() == Some(id),
+    }
+    if damage.unknown > 0 {
+        say(&format!("{} lines are of a kind that this version does not know", damage.unknown));
+    }
+    if lacks.lost > 0 {
+        say(&format!("{} events were lost before they could be written: something may be missing here", lacks.lost));
+    }
+    if lacks.more_events > 0 {
+        say(&format!("{} events more are not told: they are too many", lacks.more_events));
+    }
+    if lacks.more_messages {
+        say(&format!("only {MOST_MESSAGES} messages are told of: ask for less by --list, or --since"));
     }
 }

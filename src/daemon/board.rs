@@ -3,6 +3,7 @@
 //! The lock is held for a decision (well under a microsecond with a million messages) and never across a file, a socket
 //! or a log line. Decisions themselves are [`crate::schedule`]'s; this adds the names, the waiting and the waking.
 
+mod held;
 mod paused;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,7 +17,9 @@ use crate::mail::{Epoch, Level, Moment, Priority};
 use crate::schedule::{Arrival, Backlog, Boundary, Group, Key, Policy};
 use crate::spool::layout::MessageName;
 
+use self::held::Held;
 use super::clock;
+use super::hints::Spot;
 use super::message::OpenMessage;
 use super::pauses::InForce;
 use super::register::{Away, Register};
@@ -37,9 +40,9 @@ struct Inner {
     paused: HashSet<Key>,
     pauses: Arc<InForce>,
     waiting: [Waiting; Crew::COUNT],
-    /// Messages that were told to be held since the last scan, and are so as far as is known: workers and the scheduler
-    /// thread see a hold at the same time.
-    held: HashSet<MessageName>,
+    held: Held,
+    /// Messages that a worker was to open and did not find where they were believed to be.
+    strays: Vec<(Level, MessageName)>,
     /// Counts looks at directories.
     look: u32,
     list_limit: ListLimit,
@@ -151,7 +154,8 @@ impl Board {
             backlog: Backlog::with(policy),
             known: Register::default(),
             paused: HashSet::new(),
-            held: HashSet::new(),
+            held: Held::default(),
+            strays: Vec::new(),
             pauses: Arc::default(),
             waiting: [waiting(Crew::Any), waiting(Crew::UpTo(Level::FIRST))],
             look: 0,
@@ -174,8 +178,12 @@ impl Board {
 
     /// A message was found at `level`.
     pub fn found(&self, name: MessageName, level: Level, seen: Moment) -> Found {
-        let mut inner = self.inner.lock();
+        self.found_by(&mut self.inner.lock(), name, level, seen)
+    }
+
+    fn found_by(&self, inner: &mut Inner, name: MessageName, level: Level, seen: Moment) -> Found {
         let look = inner.look;
+        let was_held = inner.held.remove(&name);
         if let Some(key) = inner.known.find(&name) {
             let known = inner.known.get_mut(key).expect("just found");
             (known.seen_again, known.look) = (true, look);
@@ -184,11 +192,12 @@ impl Board {
             if from != level {
                 inner.backlog.requeued(key, level);
                 inner.look_again(key);
-                self.hand_out(&mut inner);
+                self.hand_out(inner);
             }
             return match away {
                 Some(Away::Held) => Found::From(Priority::Held),
                 Some(Away::Gone) => Found::New,
+                None if was_held => Found::From(Priority::Held),
                 None if from == level => Found::Known,
                 None => Found::From(Priority::At(from)),
             };
@@ -203,11 +212,24 @@ impl Board {
             inner.paused.insert(key);
         }
         match due.filter(|&due| Moment::from(due) > seen) {
-            None => self.hand_out(&mut inner),
+            None => self.hand_out(inner),
             // All, since each worker that waits has to wait for the new time.
             Some(_) => self.wake_the_idle(),
         }
-        Found::New
+        if was_held { Found::From(Priority::Held) } else { Found::New }
+    }
+
+    /// A message was found to be held.
+    pub fn found_held(&self, name: &MessageName) -> Found {
+        let mut inner = self.inner.lock();
+        let found = inner.found_held(name);
+        // Whoever works on it lets go of it at the next boundary.
+        if let Some(key) = inner.known.find(name)
+            && !inner.is_in_hands(key)
+        {
+            inner.forget(key);
+        }
+        found
     }
 
     /// A message is no longer at `level`. If somebody works on it, that worker sees it by itself at its next boundary, or
@@ -222,24 +244,41 @@ impl Board {
         }
     }
 
-    /// A message was seen to be held. `true`: nobody has told so yet, and the caller does.
-    pub fn held(&self, name: &MessageName) -> bool {
-        self.inner.lock().held(name)
+    /// A message that was there has another name, and is another one to the board. If somebody works on it under the old
+    /// one, nobody tells that this one has gone.
+    pub fn renamed(&self, was: &Spot) {
+        let mut inner = self.inner.lock();
+        let Some(level) = was.priority.level() else {
+            inner.held.remove(&was.name);
+            return;
+        };
+        let Some(key) = inner.known.find(&was.name) else { return };
+        inner.forget_missing(key, level);
+        if let Some(known) = inner.known.get_mut(key) {
+            known.away = Some(Away::Gone);
+        }
     }
 
-    /// Whether it was told to be held since the last scan.
-    pub fn is_told_held(&self, name: &MessageName) -> bool {
-        self.inner.lock().held.contains(name)
+    /// A message is no longer held. `true`: it was told to be.
+    pub fn missing_held(&self, name: &MessageName) -> bool {
+        self.inner.lock().held.remove(name)
     }
 
-    /// It was seen not to be held any more.
-    pub fn not_held(&self, name: &MessageName) {
-        self.inner.lock().held.remove(name);
+    /// The message of that id under another name, and where it is believed to be.
+    pub fn other(&self, name: &MessageName) -> Option<Spot> {
+        let inner = self.inner.lock();
+        let known = inner.known.find_other(name).and_then(|key| inner.known.get(key));
+        let known = known.filter(|known| known.away != Some(Away::Gone));
+        let known = known.map(|known| Spot { priority: Priority::At(known.level), name: known.name() });
+        known.or_else(|| Some(Spot { priority: Priority::Held, name: inner.held.find_other(name)? }))
     }
 
-    /// What the kernel had to tell of holds is told long since.
-    pub fn forget_held(&self) {
-        self.inner.lock().held = HashSet::new();
+    /// Messages that workers did not find where they were believed to be, since the last call.
+    pub fn take_strays(&self) -> Vec<(Level, MessageName)> {
+        let mut inner = self.inner.lock();
+        let strays = std::mem::take(&mut inner.strays);
+        let known = |name: &MessageName| inner.known.find(name).and_then(|key| inner.known.get(key));
+        strays.into_iter().filter(|(_, name)| known(name).is_none_or(|known| known.away.is_some())).collect()
     }
 
     /// A worker has seen, at its boundary, that the message has left its level. `true`: nobody has told so yet, and the
@@ -251,7 +290,7 @@ impl Board {
         match to {
             Away::Held => {
                 let name = known.name();
-                inner.held(&name)
+                inner.found_held(&name) != Found::Known
             }
             Away::Gone => known.away.replace(Away::Gone) != Some(Away::Gone),
         }
@@ -270,6 +309,18 @@ impl Board {
         let unseen = inner.known.iter().filter(|(_, known)| known.level == level && known.look != look);
         let unseen: Vec<Key> = unseen.map(|(key, _)| key).collect();
         unseen.into_iter().filter_map(|key| inner.forget_missing(key, level)).collect()
+    }
+
+    /// All that is held was found since [`Board::begin_look`]. Says what was not.
+    pub fn end_look_at_held(&self) -> Vec<MessageName> {
+        let mut inner = self.inner.lock();
+        let mut unseen = inner.held.unseen(inner.look);
+        // A worker says that it holds a message before it does.
+        unseen.retain(|name| inner.known.find(name).is_none_or(|key| !inner.is_in_hands(key)));
+        for name in &unseen {
+            inner.held.remove(name);
+        }
+        unseen
     }
 
     /// Waits for work that `crew` takes; at most until `until`.
@@ -327,6 +378,8 @@ impl Board {
         let mut inner = self.inner.lock();
         let Some(known) = inner.known.get_mut(key) else { return };
         known.open = Some(open.clone());
+        // It is there, evidently.
+        known.away.take_if(|away| *away == Away::Gone);
         inner.paused.remove(&key);
         inner.backlog.opened(key, ready, transactions);
         self.hand_out(&mut inner);
@@ -456,16 +509,36 @@ impl Board {
         self.wake_the_idle();
     }
 
-    /// The message is distributed, held, cancelled or set aside.
+    /// The message is distributed or set aside, and that was told.
     pub fn gone(&self, key: Key) {
+        self.ended(key, &mut self.inner.lock(), |_| Some(Away::Gone));
+    }
+
+    /// The message has left its level while somebody worked on it, or is held, and that was told.
+    pub fn let_go(&self, key: Key) {
+        self.ended(key, &mut self.inner.lock(), |away| away);
+    }
+
+    /// The message is not where it is believed to be, and the worker that saw it doesn't know where it went.
+    pub fn lost(&self, key: Key) {
         let mut inner = self.inner.lock();
-        let known = inner.known.get(key).filter(|known| known.seen_again);
-        let again = known.map(|known| (known.name(), known.level));
+        let known = inner.known.get(key).filter(|known| known.away.is_none());
+        let stray = known.map(|known| (known.level, known.name()));
+        inner.strays.extend(stray);
+        self.ended(key, &mut inner, |_| Some(Away::Gone));
+    }
+
+    /// `told`: what was told of its being away, if it was found again since it is known.
+    fn ended(&self, key: Key, inner: &mut Inner, told: impl FnOnce(Option<Away>) -> Option<Away>) {
+        let known = inner.known.get(key).filter(|known| known.seen_again && !inner.held.contains(&known.name()));
+        let again = known.map(|known| (known.name(), known.level, told(known.away)));
         inner.forget(key);
-        drop(inner);
-        if let Some((name, level)) = again {
+        if let Some((name, level, away)) = again {
             // It may have come back since the worker looked.
-            self.found(name, level, super::clock::now());
+            self.found_by(inner, name.clone(), level, clock::now());
+            if let Some(known) = inner.known.find(&name).and_then(|key| inner.known.get_mut(key)) {
+                known.away = away;
+            }
         }
     }
 
@@ -506,22 +579,37 @@ impl Inner {
         Some(Assignment { key, name: known.name(), level: known.level, open: known.open.clone() })
     }
 
-    fn held(&mut self, name: &MessageName) -> bool {
-        let is_first = self.held.insert(name.clone());
-        let known = self.known.find(name).and_then(|key| self.known.get_mut(key));
-        let before = known.and_then(|known| known.away.replace(Away::Held));
-        is_first && before != Some(Away::Held)
+    fn found_held(&mut self, name: &MessageName) -> Found {
+        let look = self.look;
+        if !self.held.insert(name, look) {
+            return Found::Known;
+        }
+        match self.known.find(name).and_then(|key| self.known.get_mut(key)) {
+            None => Found::New,
+            Some(known) => match known.away.replace(Away::Held) {
+                None => Found::From(Priority::At(known.level)),
+                Some(Away::Held) => Found::Known,
+                Some(Away::Gone) => Found::New,
+            },
+        }
+    }
+
+    /// Whether somebody has a packet of it. Of an idle one, the worker that had its last packet is looking what is left, and
+    /// may have removed it itself.
+    fn is_in_hands(&self, key: Key) -> bool {
+        self.backlog.is_working(key) || self.backlog.is_idle(key)
     }
 
     fn forget_missing(&mut self, key: Key, level: Level) -> Option<MessageName> {
         let known = self.known.get(key).filter(|known| known.level == level)?;
-        // Of an idle one, the worker that had its last packet is looking what is left, and may have removed it itself.
-        if self.backlog.is_working(key) || self.backlog.is_idle(key) {
+        if self.is_in_hands(key) {
             return None;
         }
-        let name = known.name();
+        // That it has gone was told.
+        let is_news = known.away != Some(Away::Gone);
+        let name = is_news.then(|| known.name());
         self.forget(key);
-        Some(name)
+        name
     }
 
     fn forget(&mut self, key: Key) {
@@ -582,14 +670,43 @@ mod tests {
         let name: MessageName = "my-list@my.dom.1192613090.972".parse().unwrap();
         board.found(name.clone(), Level::LAST, clock::now());
         let Next::Work(Assignment { key, .. }) = board.next(Crew::Any, None) else { panic!("there is one") };
-        assert_eq!([board.left(key, Away::Held), board.left(key, Away::Held), board.held(&name)], [true, false, false]);
-        board.forget_held();
-        assert!(!board.left(key, Away::Held), "a scan changes nothing for who still has to see it");
-        board.not_held(&name);
+        assert_eq!([board.left(key, Away::Held), board.left(key, Away::Held)], [true, false]);
+        assert_eq!(board.found_held(&name), Found::Known);
+        assert!(board.missing_held(&name) && !board.missing_held(&name));
         assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::From(Priority::Held));
         assert_eq!(board.found(name.clone(), Level::LAST, clock::now()), Found::Known);
-        assert_eq!([board.held(&name), board.left(key, Away::Held)], [true, false]);
+        assert_eq!(board.found_held(&name), Found::From(Priority::At(Level::LAST)));
+        assert!(!board.left(key, Away::Held));
         assert_eq!(board.moved(key, Level::FIRST), Some(Priority::Held));
         assert_eq!([board.left(key, Away::Gone), board.left(key, Away::Gone)], [true, false]);
+    }
+
+    #[test]
+    fn what_is_held_is_nobodys_work_and_what_left_without_a_word_is_asked_for_once() {
+        let board = Board::new(Policy::default(), Box::new(|_| None));
+        let [name, later, other]: [MessageName; 3] =
+            ["a@my.dom.1192613090.1", "a@my.dom.1192613090.1:at7", "b@my.dom.1192613090.2"].map(|n| n.parse().unwrap());
+        let found = |name: &MessageName| board.found(name.clone(), Level::LAST, clock::now());
+        assert_eq!([found(&name), board.found_held(&name)], [Found::New, Found::From(Priority::At(Level::LAST))]);
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Unknown, "nobody had it in hand");
+        let spot = |priority| Some(Spot { priority, name: name.clone() });
+        assert_eq!(board.other(&later), spot(Priority::Held));
+        board.begin_look();
+        assert_eq!(board.found_held(&other), Found::New);
+        assert_eq!(board.end_look_at_held(), std::slice::from_ref(&name));
+        assert_eq!([found(&name), found(&name)], [Found::New, Found::Known]);
+        assert_eq!(board.other(&later), spot(Priority::At(Level::LAST)));
+        // It may have come back since: a second worker looks, and finds nothing, which is no news.
+        for expected in [vec![(Level::LAST, name.clone())], vec![]] {
+            let Next::Work(Assignment { key, .. }) = board.next(Crew::Any, None) else { panic!("there is one") };
+            board.lost(key);
+            assert_eq!(board.take_strays(), expected);
+        }
+        // Nor is it when a message was seen again and distributed.
+        assert_eq!([found(&name), found(&name)], [Found::New, Found::Known]);
+        let Next::Work(Assignment { key, .. }) = board.next(Crew::Any, None) else { panic!("there is one") };
+        board.gone(key);
+        assert_eq!(board.missing(&name, Level::LAST), Missing::Unknown);
+        assert_eq!(board.take_strays(), []);
     }
 }

@@ -10,11 +10,12 @@ use tracing::{error, info};
 use crate::mail::{Epoch, Level, PacketName, Priority};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
-use crate::spool::layout::FileName;
+use crate::spool::layout::{FileName, MessageName};
 
 use super::board::Decision;
 use super::clock;
 use super::events::Happening;
+use super::hints::Spot;
 use super::message::OpenMessage;
 use super::pauses::InForce;
 use super::register::Away;
@@ -77,7 +78,7 @@ impl Worker {
                     worker: self.index,
                     by: to.name.id.clone(),
                     by_priority: Priority::At(to.level),
-                    waited: waited.as_secs_f64(),
+                    latency: waited.as_secs_f64(),
                 });
                 Err(End::Yield(to))
             }
@@ -100,20 +101,22 @@ impl Worker {
     /// Whether the folder is still at its level; follows it where it was requeued to.
     fn look_where_it_is(&self, key: Key, message: &OpenMessage, level: &mut Level) -> Result<(), End> {
         let spool = &self.shared.spool;
-        let look = || -> Result<Option<(Priority, bool)>, DiskError> {
+        // With its name, if that is another one.
+        let look = || -> Result<Option<(Priority, Option<MessageName>)>, DiskError> {
             if message.folder.is_at(spool, Priority::At(*level))? {
-                return Ok(Some((Priority::At(*level), true)));
+                return Ok(Some((Priority::At(*level), None)));
             }
             let there = message.folder.whereabouts(spool)?;
-            Ok(there.map(|(priority, name)| (priority, name == *message.folder.name())))
+            Ok(there.map(|(priority, name)| (priority, Some(name).filter(|name| name != message.folder.name()))))
         };
         match look() {
-            Ok(Some((Priority::At(_), false))) => {
-                // Under its new name it is another message to the board, which the watch or the scan finds.
+            Ok(Some((priority, Some(name)))) => {
                 info!(message_id = %message.folder.id(), "rescheduled while being sent: stops at this boundary");
+                let was = Spot { priority: Priority::At(*level), name: message.folder.name().clone() };
+                self.shared.met_elsewhere(key, was, Spot { priority, name });
                 Err(End::Gone)
             }
-            Ok(Some((Priority::At(now), true))) => {
+            Ok(Some((Priority::At(now), None))) => {
                 if now != *level {
                     info!(message_id = %message.folder.id(), from = %level, to = %now, "requeued while being sent");
                     if let Some(from) = self.shared.board.moved(key, now) {
@@ -123,7 +126,7 @@ impl Worker {
                 }
                 Ok(())
             }
-            Ok(Some((Priority::Held, _))) => {
+            Ok(Some((Priority::Held, None))) => {
                 info!(message_id = %message.folder.id(), from = %level, "held while being sent: stops at this boundary");
                 if self.shared.board.left(key, Away::Held) {
                     self.shared.tell_requeued(message.folder.name(), Priority::At(*level), Priority::Held);

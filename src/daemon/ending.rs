@@ -30,7 +30,7 @@ impl Worker {
         let now = clock::epoch();
         match self.settle(key, message, now) {
             Ok(()) => {}
-            Err(error) if error.is_gone() => self.shared.board.gone(key),
+            Err(error) if error.is_gone() => self.shared.board.lost(key),
             Err(error) => {
                 error!(message_id = %message.folder.id(), "{}", error.fate("nobody is sent to twice; its removal is tried again"));
                 self.shared.board.leave_alone(key, now.plus(DISK_PAUSE.as_secs()));
@@ -52,11 +52,7 @@ impl Worker {
             Removal::Removed => {
                 info!(message_id = %id, took_s = now.since(message.arrival), "message is distributed");
                 self.shared.live.tally.levels[level.index()].messages.inc();
-                self.shared.tell(|| Happening::Done {
-                    message: id.clone(),
-                    priority: Priority::At(level),
-                    took: clock::now().since(message.arrival.into()).as_secs_f64(),
-                });
+                self.shared.tell(|| Happening::Done { message: id.clone(), priority: Priority::At(level) });
                 board.gone(key);
             }
             Removal::SetAside(why) => {
@@ -89,7 +85,7 @@ impl Worker {
     pub(super) fn hold(&self, key: Key, message: &OpenMessage, why: &str) {
         let id = message.folder.id();
         if message.held.swap(true, Ordering::SeqCst) {
-            return self.shared.board.gone(key);
+            return self.shared.board.let_go(key);
         }
         // Before the watch sees it, which would tell of it as somebody's.
         let is_news = self.shared.board.left(key, Away::Held);
@@ -105,7 +101,7 @@ impl Worker {
                     // An operator was faster.
                     self.shared.tell_requeued(message.folder.name(), Priority::At(level), Priority::Held);
                 }
-                self.shared.board.gone(key);
+                self.shared.board.let_go(key);
             }
             Err(error) => {
                 error!(message_id = %id, "{why}; holding it: {error}");

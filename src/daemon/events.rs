@@ -3,6 +3,13 @@
 //! Events are a hint and the spool is the truth, as with the watch. A subscriber has room for so many; one that reads too
 //! slowly loses the newest, is told how many, and looks at the spool again. Nobody here ever waits for a subscriber, and
 //! without one an event costs a look at one number.
+//!
+//! Where a message is, a scheduler tells from what it knew and what it finds: it has arrived, was requeued (to `z`: held; from
+//! `z`: released), rescheduled, or both, or has gone. So it is whether the kernel, another host, a poll or the slow scan made it
+//! look, and also where a worker saw it first. Where the kernel told of renames in between, each is told: a message that was held
+//! and released before anybody looked was held, and released. Where it did not (it is a poll, or too much happened at once), what
+//! lies between two looks is not known, and only the outcome is told: of such a hold, nothing. A message that is not where it was
+//! is said to have gone a second later (with a poll, two rounds later) unless it is found by then, since a rename is told in halves.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -49,7 +56,7 @@ pub enum Happening {
     },
     /// All directories were listed: what was not told of any more has gone.
     Scanned,
-    /// A message was found.
+    /// A message was found that was not known. After a start that is every message.
     Arrived {
         #[serde(with = "text")]
         message: MessageId,
@@ -58,7 +65,7 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<u64>,
     },
-    /// It was moved; to `z`: held; from `z`: released.
+    /// It was moved; to `z`: held; from `z`: released. See the module for moves that nobody saw.
     Requeued {
         #[serde(with = "text")]
         message: MessageId,
@@ -99,6 +106,9 @@ pub enum Happening {
         recipients: usize,
         /// Behind the checkpoint.
         done: usize,
+        /// Over which it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<String>,
     },
     PacketLeft {
         #[serde(with = "text")]
@@ -107,10 +117,14 @@ pub enum Happening {
         worker: usize,
         recipients: usize,
         done: usize,
-        /// Since it was taken.
-        took: f64,
+        /// How long the worker had it.
+        #[serde(default)]
+        claimed_for: f64,
         #[serde(default)]
         why: Why,
+        /// Over which it went last, where the connection is still there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<String>,
     },
     /// A worker gives way to a more urgent message.
     Preempted {
@@ -124,8 +138,8 @@ pub enum Happening {
         by: MessageId,
         #[serde(with = "text")]
         by_priority: Priority,
-        /// How long the more urgent one has waited for this.
-        waited: f64,
+        /// From when the more urgent one was seen to this.
+        latency: f64,
     },
     /// A packet that was left for a more urgent message is sent on.
     Resumed {
@@ -135,7 +149,8 @@ pub enum Happening {
         priority: Priority,
         packet: String,
         worker: usize,
-        after: f64,
+        /// How long it was left.
+        lasted: f64,
     },
     Deferred {
         #[serde(with = "text")]
@@ -178,7 +193,7 @@ pub enum Happening {
         message: MessageId,
         why: String,
     },
-    /// It is not where it was, and was not seen to go elsewhere: cancelled, or finished by another process.
+    /// It is not where it was, and was not found elsewhere for a while: cancelled, or finished by another process.
     Gone {
         #[serde(with = "text")]
         message: MessageId,
@@ -192,8 +207,6 @@ pub enum Happening {
         message: MessageId,
         #[serde(with = "text")]
         priority: Priority,
-        /// Since it came.
-        took: f64,
     },
     RelayDown {
         relay: String,
@@ -336,6 +349,7 @@ mod text {
 }
 
 mod seconds {
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::mail::Moment;
@@ -345,7 +359,12 @@ mod seconds {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
-        Ok(Moment((f64::deserialize(deserializer)? * 1e6).round() as u64))
+        let seconds = f64::deserialize(deserializer)?;
+        // The end of the year 9999.
+        if !(0.0..253_402_300_800.0).contains(&seconds) {
+            return Err(D::Error::custom(format!("{seconds:e} is no time")));
+        }
+        Ok(Moment((seconds * 1e6).round() as u64))
     }
 }
 

@@ -6,23 +6,37 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use crate::claim;
 use crate::mail::{MessageId, Priority};
+use crate::schedule::Key;
 use crate::spool::adopt::{self, Adoption};
 use crate::spool::disk::{DiskError, Kind, Look};
 use crate::spool::layout::{self, Entry, MessageName};
 
 use super::board::{Found, Missing};
 use super::clock;
-use super::events::Happening;
-use super::hints::Hints;
+use super::hints::{Hints, Spot};
+use super::register::Away;
 use super::scheduler::Scheduler;
+use super::shared::Shared;
+use super::way::Ways;
+
+#[cfg(test)]
+mod tests;
 
 /// Leftovers of producers that died are cleared when they are this old.
 const LEFTOVERS: u64 = 24 * 60 * 60;
+/// How long the other half of a rename is waited for before a message is said to have gone. The kernel tells of both
+/// one right behind the other.
+const HALF: Duration = Duration::from_secs(1);
+/// The same where directories are polled, and the halves are seen by one look and the next.
+const LONGEST_HALF: Duration = Duration::from_secs(600);
+/// Messages that are not where they were, and are looked for elsewhere, at a time: eleven looks each.
+const MOST_LOOKED_FOR: usize = 100;
 
 /// What a name in a priority's directory is.
 enum Looked {
@@ -34,69 +48,203 @@ enum Looked {
     Strange,
 }
 
-/// Messages that have come to a place, by id.
-type Come = HashMap<MessageId, (Priority, MessageName, Found)>;
+/// What one look around has found.
+#[derive(Default)]
+struct Seen {
+    ways: Ways,
+    /// Messages that are somewhere else than they were told to be, and those of which the kernel told a way.
+    come: HashMap<MessageId, Came>,
+    /// Messages that are not where they were believed to be.
+    left: Vec<Left>,
+    /// There was none before it: whatever is not known has come.
+    is_first: bool,
+    /// Directories in which a message file of the flat form was seen.
+    drops: [bool; Priority::COUNT],
+}
+
+struct Came {
+    /// Where it was told to be. `None`: nowhere, under this name.
+    from: Option<Spot>,
+    to: Spot,
+}
+
+struct Left {
+    from: Spot,
+    /// A worker is on it, and tells at its boundary where it went if nobody else has.
+    is_in_hands: bool,
+}
+
+impl Seen {
+    fn has_come(&mut self, found: Found, to: Spot) {
+        use std::collections::hash_map::Entry;
+
+        match self.come.entry(to.name.id.clone()) {
+            // It has moved on while this look around went on.
+            Entry::Occupied(mut came) => came.get_mut().to = to,
+            Entry::Vacant(place) => {
+                let from = match found {
+                    Found::New => None,
+                    Found::Known => Some(to.clone()),
+                    Found::From(priority) => Some(Spot { priority, ..to.clone() }),
+                };
+                place.insert(Came { from, to });
+            }
+        }
+    }
+}
 
 impl Scheduler {
-    /// Names that may have come or gone.
+    /// Names that may have come or gone, and directories to be listed.
     pub(super) fn follow(&mut self, hints: Hints) {
-        let mut adopt = [false; Priority::COUNT];
+        let lists = hints.rescan.contains(&true);
+        let is_first = !std::mem::replace(&mut self.has_looked, true);
+        let mut seen = Seen { is_first, ..Seen::default() };
+        if lists {
+            self.shared.board.begin_look();
+        }
         // Who has come first: what is urgent waits for nothing, and what has only moved is not forgotten in between.
-        let (mut come, mut absent) = (HashMap::new(), Vec::new());
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
         for (priority, name) in &hints.names {
             if hints.rescan[priority.index()] {
                 continue;
             }
             match self.look_at(*priority, name) {
                 Ok(Looked::Message(name)) => {
-                    let known = self.found(*priority, name.clone());
-                    // Of what is held nothing is known here: that it went there was told when it left.
-                    let is_told = *priority == Priority::Held && self.shared.board.is_told_held(&name);
-                    if known != Found::Known && !is_told {
-                        come.insert(name.id.clone(), (*priority, name, known));
-                    }
+                    let to = Spot { priority: *priority, name };
+                    present.push((self.shared.found(&to), to));
                 }
-                Ok(Looked::Drop) => adopt[priority.index()] = true,
-                Ok(Looked::Nothing(name)) => absent.push((*priority, name)),
+                Ok(Looked::Drop) => seen.drops[priority.index()] = true,
+                Ok(Looked::Nothing(name)) => absent.push(Spot { priority: *priority, name }),
                 Ok(Looked::Strange) => {}
                 Err(error) => error!("{}", error.fate("it is looked at again by the next scan")),
             }
         }
-        let missing = |(from, name): (Priority, MessageName)| {
-            let missing = from.level().map_or(Missing::Unknown, |level| self.shared.board.missing(&name, level));
-            (from, name, missing)
-        };
-        let mut absent: Vec<(Priority, MessageName, Missing)> = absent.into_iter().map(missing).collect();
-        // Of one that moved twice in between it is told from where it was believed to be.
-        absent.sort_by_key(|(_, _, missing)| *missing == Missing::Unknown);
-        for (from, name, missing) in absent {
-            if from == Priority::Held {
-                self.shared.board.not_held(&name);
-            }
-            // The kernel tells of a rename's two sides one after the other, and the second may not have come yet.
-            if (missing != Missing::Unknown || from == Priority::Held)
-                && !come.contains_key(&name.id)
-                && let Some(to) = self.whereabouts(&name)
-            {
-                let known = self.found(to, name.clone());
-                // It is back, or a worker has followed it and told so.
-                if known == Found::Known || to == from && known == Found::New {
-                    continue;
+        seen.ways = Ways::of(hints.steps);
+        present.into_iter().for_each(|(found, to)| self.note(found, to, &mut seen));
+        let rescan = Priority::all().filter(|priority| hints.rescan[priority.index()]);
+        let listed: Vec<Priority> = rescan.filter(|priority| self.list(*priority, &mut seen)).collect();
+        for from in absent {
+            let is_in_hands = match from.priority {
+                Priority::At(level) => match self.shared.board.missing(&from.name, level) {
+                    Missing::Unknown => continue,
+                    Missing::Busy => true,
+                    Missing::Forgotten => false,
+                },
+                Priority::Held if self.shared.board.missing_held(&from.name) => false,
+                Priority::Held => continue,
+            };
+            seen.left.push(Left { from, is_in_hands });
+        }
+        for priority in listed {
+            let unseen = match priority {
+                Priority::At(level) => self.shared.board.end_look(level),
+                Priority::Held => self.shared.board.end_look_at_held(),
+            };
+            seen.left.extend(unseen.into_iter().map(|name| Left { from: Spot { priority, name }, is_in_hands: false }));
+        }
+        let strays = self.shared.board.take_strays().into_iter();
+        let stray = |(level, name)| Left { from: Spot { priority: Priority::At(level), name }, is_in_hands: false };
+        seen.left.extend(strays.map(stray));
+        let drops = seen.drops;
+        self.tell_of(seen);
+        for priority in Priority::all().filter(|priority| drops[priority.index()]) {
+            self.adopt(priority);
+        }
+    }
+
+    /// All directories: what is found, and what is found no more.
+    pub(super) fn scan(&mut self) {
+        let mut hints = Hints::default();
+        hints.everything();
+        self.follow(hints);
+    }
+
+    /// Takes down what is to be told of a message that was found.
+    fn note(&self, found: Found, to: Spot, seen: &mut Seen) {
+        if seen.is_first && found == Found::New {
+            // There may be a million.
+            return self.shared.tell_way(vec![(None, to)]);
+        }
+        let id = &to.name.id;
+        if found != Found::Known || seen.ways.has(id) || self.missed.has(id) {
+            seen.has_come(found, to);
+        }
+    }
+
+    /// Tells the ways of all that have moved.
+    fn tell_of(&mut self, mut seen: Seen) {
+        let mut before = HashMap::new();
+        let (mut gone, mut looked_for) = (Vec::new(), 0);
+        for Left { from, is_in_hands } in std::mem::take(&mut seen.left) {
+            let id = from.name.id.clone();
+            if !seen.come.contains_key(&id) && looked_for < MOST_LOOKED_FOR {
+                looked_for += 1;
+                if let Some(to) = self.whereabouts(&from.name) {
+                    seen.has_come(self.shared.found(&to), to);
                 }
-                come.insert(name.id.clone(), (to, name.clone(), known));
             }
-            self.tell_absence(from, name, missing, &mut come);
-        }
-        for (priority, name, known) in come.into_values() {
-            self.tell_presence(priority, name, known);
-        }
-        for priority in Priority::all() {
-            if hints.rescan[priority.index()] {
-                self.scan(priority);
-            } else if adopt[priority.index()] {
-                self.adopt(priority);
+            match seen.come.get(&id) {
+                Some(came) => {
+                    if is_in_hands && came.to.name != from.name {
+                        self.shared.board.renamed(&from);
+                    }
+                    before.insert(id, from);
+                }
+                None if !is_in_hands => gone.push(from),
+                None => {}
             }
         }
+        let Seen { mut ways, come, .. } = seen;
+        for (id, Came { from, to }) in come {
+            let missed = self.missed.remove(&id);
+            let from = from.or(before.remove(&id)).or(missed).or_else(|| self.renamed(&to.name));
+            self.shared.tell_way(ways.take(&id, from, Some(to)));
+        }
+        // What was missed before may have gone on.
+        gone.extend(ways.ids().filter_map(|id| self.missed.remove(id)));
+        let due = Instant::now() + self.half();
+        for from in gone {
+            let legs = ways.take(&from.name.id, Some(from.clone()), None);
+            let last = legs.last().map_or(from, |(_, to)| to.clone());
+            self.shared.tell_way(legs);
+            self.missed.insert(last, due);
+        }
+    }
+
+    /// How long a message is missed before it is said to have gone.
+    fn half(&self) -> Duration {
+        let current = self.shared.current();
+        let look = current.settings.watch.interval.min(current.settings.run.rescan);
+        let poll = self.poll.as_ref().map(|_| look.saturating_mul(2).min(LONGEST_HALF));
+        HALF + poll.unwrap_or_default()
+    }
+
+    /// Nothing was heard of some messages any more: looks once more, and tells.
+    pub(super) fn give_up_missed(&mut self) {
+        let now = Instant::now();
+        for _ in 0..MOST_LOOKED_FOR {
+            let Some(last) = self.missed.take_due(now) else { return };
+            match self.whereabouts(&last.name) {
+                Some(to) => {
+                    let from = match self.shared.found(&to) {
+                        Found::From(priority) => Spot { priority, ..to.clone() },
+                        Found::New | Found::Known => last,
+                    };
+                    self.shared.tell_way(Ways::default().take(&to.name.id.clone(), Some(from), Some(to)));
+                }
+                None => self.shared.tell_gone(&last.name),
+            }
+        }
+    }
+
+    /// Where the message of that name was under another one, if it is not there any more.
+    fn renamed(&self, name: &MessageName) -> Option<Spot> {
+        let was = self.shared.board.other(name)?;
+        if self.shared.spool.at(was.priority).look(&was.name.to_string()).map_or(true, |look| look.is_some()) {
+            return None;
+        }
+        self.shared.board.renamed(&was);
+        Some(was)
     }
 
     /// One name in a priority's directory.
@@ -116,79 +264,28 @@ impl Scheduler {
         })
     }
 
-    fn found(&self, priority: Priority, name: MessageName) -> Found {
-        // What is held is nobody's work: the board doesn't even hear of it.
-        let Priority::At(level) = priority else { return Found::New };
-        let id = name.id.clone();
-        self.shared.board.not_held(&name);
-        let found = self.shared.board.found(name, level, clock::now());
-        if found == Found::New {
-            info!(message_id = %id, priority = %level, "message has arrived");
-        }
-        found
-    }
-
-    /// At which priority a folder of that name is now.
-    fn whereabouts(&self, name: &MessageName) -> Option<Priority> {
+    /// Where a folder of that name is now.
+    fn whereabouts(&self, name: &MessageName) -> Option<Spot> {
         let text = name.to_string();
         let is_there = |look: Option<Look>| look.is_some_and(|look| look.kind == Kind::Directory);
-        Priority::all().find(|priority| self.shared.spool.at(*priority).look(&text).is_ok_and(is_there))
+        let found = Priority::all().find(|priority| self.shared.spool.at(*priority).look(&text).is_ok_and(is_there));
+        found.map(|priority| Spot { priority, name: name.clone() })
     }
 
-    /// Tells that a message is not at `from` any more: where it went, if that was seen in the same look around.
-    fn tell_absence(&self, from: Priority, name: MessageName, missing: Missing, come: &mut Come) {
-        let message = name.id.clone();
-        let there = come.remove(&message);
-        let from = match there {
-            Some((_, _, Found::From(told))) => told,
-            _ => from,
-        };
-        match there {
-            Some((Priority::Held, now, _)) if from != Priority::Held => {
-                // A worker that is on it may have seen it at its boundary.
-                let is_news = self.shared.board.held(&now);
-                if is_news {
-                    self.shared.tell_requeued(&now, from, Priority::Held);
-                }
-            }
-            Some((to, now, _)) if to != from => self.shared.tell_requeued(&now, from, to),
-            Some((priority, now, _)) => {
-                let not_before = now.not_before().map(|at| at.0);
-                self.shared.tell(|| Happening::Rescheduled { message, priority, not_before });
-            }
-            None if missing == Missing::Forgotten || from == Priority::Held => self.shared.tell_gone(&name),
-            // A worker is on it, and tells at its boundary.
-            None => {}
-        }
-    }
-
-    fn tell_presence(&self, priority: Priority, name: MessageName, known: Found) {
-        let (message, not_before) = (name.id.clone(), name.not_before().map(|at| at.0));
-        match known {
-            Found::New => self.shared.tell(|| Happening::Arrived { message, priority, not_before }),
-            Found::From(from) => {
-                self.shared.tell_requeued(&name, from, priority);
-            }
-            Found::Known => {}
-        }
-    }
-
-    /// Lists one directory.
-    pub(super) fn scan(&mut self, priority: Priority) {
+    /// Lists one directory. `false`: it can't be listed.
+    fn list(&mut self, priority: Priority, seen: &mut Seen) -> bool {
         let entries = match self.shared.spool.at(priority).list() {
             Ok(entries) => entries,
             Err(error) => {
                 error!("{}", error.fate("its messages wait until it can be listed"));
-                return;
+                return false;
             }
         };
-        self.shared.board.begin_look();
         let mut found = Vec::new();
-        let mut drops = false;
         for (name, kind) in entries {
             match layout::parse(&name) {
                 Ok(Entry::Message(name)) if kind == Kind::Directory => found.push(name),
-                Ok(Entry::Message(_)) => drops = true,
+                Ok(Entry::Message(_)) => seen.drops[priority.index()] = true,
                 Ok(Entry::FlatPart(..)) => {}
                 Err(error) => self.tell_stranger(priority, &name, &error.reason),
             }
@@ -196,20 +293,10 @@ impl Scheduler {
         // A directory lists in no order; messages of one second go by their ids then, the same at every start.
         found.sort_unstable_by(|a, b| (a.id.arrival(), &a.id).cmp(&(b.id.arrival(), &b.id)));
         for name in found {
-            let known = self.found(priority, name.clone());
-            // Those that are held are not known here; who wants to know them lists them.
-            if priority != Priority::Held {
-                self.tell_presence(priority, name, known);
-            }
+            let to = Spot { priority, name };
+            self.note(self.shared.found(&to), to, seen);
         }
-        if let Priority::At(level) = priority {
-            for name in self.shared.board.end_look(level) {
-                self.shared.tell_gone(&name);
-            }
-        }
-        if drops {
-            self.adopt(priority);
-        }
+        true
     }
 
     pub(super) fn scan_drops(&mut self) {
@@ -241,8 +328,10 @@ impl Scheduler {
         match adoption {
             Adoption::Adopted(priority, name) => {
                 info!(message_id = %name.id, %priority, "flat drop is adopted");
-                let known = self.found(priority, name.clone());
-                self.tell_presence(priority, name, known);
+                self.shared.tell_way(match self.shared.found(&Spot { priority, name: name.clone() }) {
+                    Found::New => vec![(None, Spot { priority, name })],
+                    Found::Known | Found::From(_) => Vec::new(),
+                });
             }
             Adoption::SetAside(id, why) => warn!(message_id = %id, "flat drop is set aside in bad/: {why}"),
             Adoption::NotYet(_) => self.scan_again[place.index()] = true,
@@ -274,6 +363,33 @@ impl Scheduler {
         if self.told.insert((priority, name.to_owned())) {
             let name = name.display();
             warn!("distribute/{priority}/{name} is left where it is and not sent: {why}");
+        }
+    }
+}
+
+impl Shared {
+    /// Says to the board where a message is.
+    fn found(&self, at: &Spot) -> Found {
+        // What is held is nobody's work.
+        let Priority::At(level) = at.priority else { return self.board.found_held(&at.name) };
+        let found = self.board.found(at.name.clone(), level, clock::now());
+        let id = &at.name.id;
+        match found {
+            Found::New => info!(message_id = %id, priority = %level, "message has arrived"),
+            Found::From(Priority::Held) => info!(message_id = %id, priority = %level, "message is released"),
+            Found::From(Priority::At(_)) | Found::Known => {}
+        }
+        found
+    }
+
+    /// The message that a worker is on has another name, and perhaps another place: to the board it is another message
+    /// from now on. Tells so, if nobody has.
+    pub(super) fn met_elsewhere(&self, key: Key, was: Spot, is: Spot) {
+        let is_news = self.found(&is) == Found::New;
+        // Whoever else works on it has nothing to tell of its going.
+        self.board.left(key, Away::Gone);
+        if is_news {
+            self.tell_way(vec![(Some(was), is)]);
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Whoever knows something drops it here: the kernel's watch, the poll of a network file system, other hosts. Nothing is
 //! queued: names are a set of bounded size, and one that is full becomes "list that directory"; the scheduler's thread is
 //! woken through a channel of one. The scan is the truth: losing all of this costs time, and never mail.
+//!
+//! Which way a message went is noted beside its names, for whoever is told of it; nobody's mail goes by that.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -11,15 +13,34 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::mail::Priority;
-use crate::spool::layout::{self, Entry};
+use crate::spool::layout::{self, Entry, MessageName};
 
 /// As many names as are looked at one by one; with more, one listing is cheaper.
 const MAX_NAMES: usize = 1024;
+/// As many steps as are noted; of those behind them only where they ended is told.
+const MAX_STEPS: usize = 4096;
+
+/// Where a message stands, or stood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    pub priority: Priority,
+    pub name: MessageName,
+}
+
+/// A name that has come to a priority's directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// `None`: from elsewhere.
+    pub from: Option<Spot>,
+    pub to: Spot,
+}
 
 /// What may have changed since it was taken last.
 #[derive(Default)]
 pub struct Hints {
     pub names: HashSet<(Priority, OsString)>,
+    /// In the order in which they were made.
+    pub steps: Vec<Step>,
     /// Directories to list again, by [`Priority::index`].
     pub rescan: [bool; Priority::COUNT],
     /// Pauses may have come or gone.
@@ -34,6 +55,12 @@ impl Hints {
             self.names.insert((priority, name));
         } else {
             self.rescan[priority.index()] = true;
+        }
+    }
+
+    pub fn step(&mut self, step: Step) {
+        if self.steps.len() < MAX_STEPS {
+            self.steps.push(step);
         }
     }
 

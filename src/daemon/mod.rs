@@ -10,7 +10,7 @@
 //! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
 //! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
 //! - [`ending`]: what becomes of a message in the end.
-//! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts.
+//! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts; [`way`]: which way a message went, as it is told.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands; [`holding`]: whether it still is.
 //! - [`reporting`]: what the sender is told of recipients that failed.
 //! - [`pauses`]: what is paused.
@@ -55,6 +55,7 @@ pub mod tally;
 mod telling;
 mod transaction;
 mod watch;
+mod way;
 mod worker;
 
 pub use scheduler::{Control, RunError, Summary, run, run_on};

@@ -1,14 +1,15 @@
 //! The messages that the board knows, by key and by name, in little memory: there may be a million.
 //!
 //! A message's line has its key's slot, so the table of names holds numbers alone, and each name is there once: as it came,
-//! its text shared with whoever else remembers it.
+//! its text shared with whoever else remembers it. Names are hashed by their ids: so a message is found that has another
+//! time by now.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::mail::Level;
+use crate::mail::{Level, MessageId};
 use crate::schedule::Key;
 use crate::spool::layout::MessageName;
 
@@ -56,18 +57,26 @@ impl Known {
 
 impl Register {
     pub fn insert(&mut self, key: Key, name: MessageName, level: Level, look: u32) {
-        let hash = self.hasher.hash_one(&name);
+        let hash = self.hasher.hash_one(&name.id);
         if self.lines.len() <= key.slot() {
             self.lines.resize_with(key.slot() + 1, || None);
         }
         self.lines[key.slot()] = Some(Known { key, name, open: None, look, level, seen_again: false, away: None });
         let (lines, hasher) = (&self.lines, &self.hasher);
-        self.by_name.insert_unique(hash, key.slot() as u32, |&slot| hasher.hash_one(name_at(lines, slot)));
+        self.by_name.insert_unique(hash, key.slot() as u32, |&slot| hasher.hash_one(&name_at(lines, slot).id));
     }
 
     pub fn find(&self, name: &MessageName) -> Option<Key> {
-        let hash = self.hasher.hash_one(name);
-        let slot = self.by_name.find(hash, |&slot| name_at(&self.lines, slot) == name)?;
+        self.search(&name.id, |there| there == name)
+    }
+
+    /// The message of that id under another name.
+    pub fn find_other(&self, name: &MessageName) -> Option<Key> {
+        self.search(&name.id, |there| there != name && there.id == name.id)
+    }
+
+    fn search(&self, id: &MessageId, is_it: impl Fn(&MessageName) -> bool) -> Option<Key> {
+        let slot = self.by_name.find(self.hasher.hash_one(id), |&slot| is_it(name_at(&self.lines, slot)))?;
         self.lines[*slot as usize].as_ref().map(|known| known.key)
     }
 
@@ -80,7 +89,7 @@ impl Register {
     }
 
     pub fn remove(&mut self, key: Key) -> Option<Known> {
-        let hash = self.hasher.hash_one(&self.get(key)?.name);
+        let hash = self.hasher.hash_one(&self.get(key)?.name.id);
         if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot as usize == key.slot()) {
             found.remove();
         }
@@ -114,6 +123,10 @@ mod tests {
             key
         });
         assert_eq!(names.each_ref().map(|name| register.find(name)), keys.map(Some));
+        let other = |name: &str| register.find_other(&name.parse().unwrap());
+        assert!(other("a@b.1.1").is_some_and(|key| keys[1..3].contains(&key)));
+        assert!(other("a@b.1.1:at8").is_some_and(|key| keys[..3].contains(&key)));
+        assert_eq!([other("c@d.1.2"), other("c@d.1.2:at1"), other("c@d.1.3")], [None, Some(keys[3]), None]);
         assert!(register.remove(keys[1]).is_some() && register.remove(keys[1]).is_none());
         backlog.gone(keys[1]);
         let again = backlog.arrive(arrival);

@@ -33,6 +33,7 @@ use super::sharing;
 use super::showing::Showing;
 use super::supervisor::Sign;
 use super::watch::Watch;
+use super::way::Missed;
 use super::worker::Worker;
 
 /// What a signal handler, or a program that embeds the scheduler, may ask for.
@@ -159,6 +160,8 @@ fn run_on_a_spool(
         alive: (Some(alive), all_ended),
         told: HashSet::new(),
         scan_again: [false; Priority::COUNT],
+        has_looked: false,
+        missed: Missed::default(),
         has_gone: false,
         hands: clock::Hands::watch(),
     };
@@ -181,6 +184,9 @@ pub(super) struct Scheduler {
     pub(super) told: HashSet<(Priority, std::ffi::OsString)>,
     /// Directories in which a flat drop is still being written.
     pub(super) scan_again: [bool; Priority::COUNT],
+    /// Its directories were listed once.
+    pub(super) has_looked: bool,
+    pub(super) missed: Missed,
     /// The spool is not at its path any more.
     pub(super) has_gone: bool,
     pub(super) hands: clock::Hands,
@@ -192,9 +198,7 @@ impl Scheduler {
         let started = Instant::now();
         self.tidy();
         self.shared.look_for_pauses();
-        for priority in Priority::all() {
-            self.scan(priority);
-        }
+        self.scan();
         info!(
             spool = %self.shared.spool.path().display(), workers = settings.settings.run.workers.get(),
             watch = self.watched_by(&settings.settings), scan_ms = started.elapsed().as_millis() as u64,
@@ -251,6 +255,7 @@ impl Scheduler {
         loop {
             let show = showing.next.map_or_else(never, at);
             let drops = if self.scan_again.contains(&true) { after(DROP_PAUSE) } else { never() };
+            let missed = self.missed.next_due().map_or_else(never, at);
             let scan = after(next_scan.saturating_duration_since(Instant::now()));
             let pause_ends = self.shared.pauses.until_next_end().map_or_else(never, after);
             select! {
@@ -279,6 +284,7 @@ impl Scheduler {
                     self.follow(hints);
                 }
                 recv(drops) -> _ => self.scan_drops(),
+                recv(missed) -> _ => self.give_up_missed(),
                 recv(shared.stirred()) -> _ => showing.begin(),
                 recv(show) -> _ => showing.show(&shared),
                 recv(pulse) -> _ => self.shared.live.show(Sign::Alive(self.shared.live.readiness())),
@@ -289,12 +295,9 @@ impl Scheduler {
                         return Ended::Replaced(self.stop(control), settings);
                     }
                     self.look_at_the_clock();
-                    self.shared.board.forget_held();
                     self.tidy();
                     self.shared.look_for_pauses();
-                    for priority in Priority::all() {
-                        self.scan(priority);
-                    }
+                    self.scan();
                     self.shared.tell(|| Happening::Scanned);
                     // What is due by a clock that was set forward by so little that it is not noticed has waited for this.
                     self.shared.board.wake();
@@ -403,6 +406,7 @@ impl Scheduler {
         }
         // What a worker that is cut off holds is not given back: it may be in the middle of a transaction.
         self.shared.claims.leave();
+        self.missed.drain().for_each(|last| self.shared.tell_gone(&last.name));
         info!("stopped");
         self.shared.tell(|| Happening::SchedulerStopped { host: running::host(), pid: std::process::id() });
         Summary { uncertain: std::mem::take(&mut self.shared.uncertain.lock()) }

@@ -42,7 +42,7 @@ impl Worker {
                 priority: Priority::At(level),
                 packet: text(packet),
                 worker: self.index,
-                after: since.since(left).as_secs_f64(),
+                lasted: since.since(left).as_secs_f64(),
             });
         }
         self.shared.tell(|| Happening::PacketTaken {
@@ -51,8 +51,15 @@ impl Worker {
             worker: self.index,
             recipients,
             done,
+            relay: self.relay(),
         });
         since
+    }
+
+    /// The relay that it is connected to.
+    fn relay(&self) -> Option<String> {
+        let open = self.connection.as_ref()?;
+        Some(self.current.relays.get(open.relay()).name().to_owned())
     }
 
     /// It has it no more.
@@ -71,8 +78,9 @@ impl Worker {
             worker: self.index,
             recipients: progress.packet().len(),
             done: progress.next(),
-            took: clock::now().since(taken).as_secs_f64(),
+            claimed_for: clock::now().since(taken).as_secs_f64(),
             why: end.into(),
+            relay: self.relay(),
         });
     }
 

@@ -3,6 +3,8 @@
 //! What it tells is a hint: names that may have come or gone, or a directory to be listed again ([`super::hints`]). On a
 //! network file system it tells of what this host does alone; what comes to be is announced to the others from here.
 
+use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +12,14 @@ use notify::event::{CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::claim::Claims;
-use crate::spool::{Spool, layout};
-
-use super::hints::{self, Desk};
 use crate::mail::Priority;
+use crate::spool::Spool;
+use crate::spool::layout::{self, Entry};
+
+use super::hints::{self, Desk, Spot, Step};
+
+/// Renames of which one side was told: the other one follows at once, unless the name has left for good.
+const HALVES: usize = 64;
 
 /// The armed watch; it ends when this is dropped.
 pub struct Watch(#[expect(dead_code, reason = "held for its end")] RecommendedWatcher);
@@ -36,6 +42,7 @@ impl Watch {
             .collect();
         let paused = spool.join(layout::PAUSED);
         let (known, pauses) = (roots.clone(), paused.clone());
+        let mut halves = Halves::default();
         let on_event = move |event: notify::Result<notify::Event>| {
             let event = match event {
                 // Opening a directory to list it is an event, too.
@@ -46,7 +53,7 @@ impl Watch {
             let arrives = is_arrival(&event.kind);
             let mut news = Vec::new();
             desk.drop_in(|hints| {
-                for path in event.paths {
+                for path in &event.paths {
                     if path.starts_with(&pauses) {
                         hints.pauses = true;
                         news.push(hints::PAUSES.to_owned());
@@ -57,6 +64,9 @@ impl Watch {
                         (Some((_, priority)), Some(name)) => {
                             if arrives && let Some(name) = name.to_str() {
                                 news.push(hints::announced(*priority, name));
+                            }
+                            if let Some(step) = halves.step(&event.kind, event.attrs.tracker(), *priority, name) {
+                                hints.step(step);
                             }
                             hints.note(*priority, name.to_owned());
                         }
@@ -72,6 +82,31 @@ impl Watch {
             watcher.watch(root, RecursiveMode::NonRecursive).map_err(|error| fail(root, error))?;
         }
         Ok(Watch(watcher))
+    }
+}
+
+/// Names that were renamed away, with the kernel's numbers of these renames: notify pairs those alone that come one right
+/// behind the other, and two processes may rename at a time.
+#[derive(Default)]
+struct Halves(VecDeque<(usize, Spot)>);
+
+impl Halves {
+    /// What a name's coming is, or its going, once the other side is known.
+    fn step(&mut self, kind: &EventKind, rename: Option<usize>, priority: Priority, name: &OsStr) -> Option<Step> {
+        let Ok(Entry::Message(name)) = layout::parse(name) else { return None };
+        let spot = Spot { priority, name };
+        if matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::From))) {
+            if self.0.len() == HALVES {
+                self.0.pop_front();
+            }
+            self.0.extend(rename.map(|rename| (rename, spot)));
+            return None;
+        }
+        if !is_arrival(kind) {
+            return None;
+        }
+        let other = rename.and_then(|rename| self.0.iter().position(|(number, _)| *number == rename));
+        Some(Step { from: other.and_then(|at| self.0.remove(at)).map(|(_, from)| from), to: spot })
     }
 }
 

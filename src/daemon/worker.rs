@@ -344,7 +344,7 @@ impl Worker {
             // Whoever has the last of the other packets sees when it is due.
             End::NotDue => self.end_of_packet(key, &message),
             End::Later => self.shared.board.put_off(key, clock::epoch().plus(RECHECK)),
-            End::Gone => self.shared.board.gone(key),
+            End::Gone => self.shared.board.let_go(key),
             End::NotHeld(why) => {
                 info!(
                     message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()),
@@ -390,7 +390,7 @@ impl Worker {
         };
         match why {
             // Held, cancelled, requeued or finished since it was found; where it is now, the watch or the scan finds it.
-            Unopened::Gone => self.shared.board.gone(key),
+            Unopened::Gone => self.shared.board.lost(key),
             Unopened::Empty(folder) => {
                 if let Err(error) = folder.remove_empty(&self.shared.spool, Priority::At(level)) {
                     warn!("{}", error.fate("the folder is empty: no mail is in it"));

@@ -31,7 +31,7 @@ struct Preemption {
     by_priority: Priority,
     packets: u64,
     /// Seconds.
-    waited: f64,
+    latency: f64,
     /// Of a packet that is sent on; seconds.
     longest: f64,
     /// Packets that are not sent on yet, and since when.
@@ -57,8 +57,8 @@ pub struct PreemptionRow {
     pub by_priority: String,
     /// How many were left for it.
     pub packets: u64,
-    /// How long the more urgent message had waited, at most; seconds.
-    pub waited: f64,
+    /// From when the more urgent message was seen to when a worker gave way, at most; seconds.
+    pub latency: f64,
     /// Until the last packet was sent on; seconds. None: it lasts.
     pub lasted: Option<f64>,
     /// Packets that are not sent on yet.
@@ -74,7 +74,7 @@ impl Preemptions {
     pub fn hear(&mut self, event: &Event) {
         use Happening as H;
         match &event.what {
-            H::Preempted { message, priority, packet, by, by_priority, waited, .. } => {
+            H::Preempted { message, priority, packet, by, by_priority, latency, .. } => {
                 let same = |one: &&mut Preemption| one.message == *message && one.by == *by && !one.waiting.is_empty();
                 let one = match self.entries.iter_mut().rev().find(same) {
                     Some(one) => one,
@@ -85,13 +85,13 @@ impl Preemptions {
                         by: by.clone(),
                         by_priority: *by_priority,
                         packets: 0,
-                        waited: 0.0,
+                        latency: 0.0,
                         longest: 0.0,
                         waiting: Vec::new(),
                     }),
                 };
                 one.packets += 1;
-                one.waited = one.waited.max(*waited);
+                one.latency = one.latency.max(*latency);
                 if one.waiting.len() < FOLLOWED {
                     one.waiting.push((packet.clone(), event.at));
                 }
@@ -143,7 +143,7 @@ impl Preemptions {
             by: one.by.to_string(),
             by_priority: one.by_priority.to_string(),
             packets: one.packets,
-            waited: one.waited,
+            latency: one.latency,
             lasted: one.waiting.is_empty().then_some(one.longest),
             waiting: one.waiting.iter().map(|(packet, _)| packet.clone()).collect(),
         };
@@ -167,12 +167,12 @@ mod tests {
     fn preempted(second: u64, message: &str, packet: usize, by: &str) -> Event {
         let (message, by, packet) = (id(message), id(by), format!("recipients.mail.{packet}"));
         let (priority, by_priority) = ("5".parse().unwrap(), "0".parse().unwrap());
-        at(second, Happening::Preempted { message, priority, packet, worker: 0, by, by_priority, waited: 0.5 })
+        at(second, Happening::Preempted { message, priority, packet, worker: 0, by, by_priority, latency: 0.5 })
     }
 
     fn resumed(second: u64, message: &str, packet: usize) -> Event {
         let (message, packet) = (id(message), format!("recipients.mail.{packet}"));
-        at(second, Happening::Resumed { message, priority: "5".parse().unwrap(), packet, worker: 0, after: 1.0 })
+        at(second, Happening::Resumed { message, priority: "5".parse().unwrap(), packet, worker: 0, lasted: 1.0 })
     }
 
     fn heard(events: &[Event]) -> Told {

@@ -93,12 +93,12 @@ fn a_story_tells_when_it_came_who_went_first_what_the_relay_said_and_how_fast_it
     let told = bench.runs(&format!("report {big} --config report.toml"), DONE).stdout;
     for words in [
         "waits at 6 for another try of who was deferred",
-        "35: 33 sent, 1 deferred, 1 failed",
+        "recipients  35: 33 sent, 1 deferred, 1 failed",
         &format!("by {urgent} (0), for "),
         "450 4.2.1 greylisted (smtp://127.0.0.1",
         "550 5.1.1 no such user",
         "preempted   once, for ",
-        " a second during ",
+        " recipients a second, on ",
         "found at 6",
     ] {
         assert!(told.contains(words), "{words}\n{told}");
@@ -228,14 +228,14 @@ fn logs_of_several_hosts_with_their_predecessors_are_one_story_in_order_of_time(
     let taken = |packet: u32, done: u32, more: &str| {
         format!("\"packet\":\"recipients.mail.000{packet}\",\"worker\":0,\"recipients\":10,\"done\":{done},{more}")
     };
-    let left = |packet| taken(packet, 10, "\"took\":2.0,\"why\":\"finished\",");
+    let left = |packet| taken(packet, 10, "\"claimed_for\":2.0,\"why\":\"finished\",");
     bench.file(
         "a.jsonl.2",
         &(line(1_700_000_001.0, "a", "arrived", ID, "\"priority\":\"5\",")
             + &line(1_700_000_002.0, "a", "packet-taken", ID, &taken(1, 0, ""))),
     );
     bench.file("a.jsonl.1", &line(1_700_000_004.0, "a", "packet-left", ID, &left(1)));
-    bench.file("a.jsonl", &line(1_700_000_009.0, "a", "done", ID, "\"priority\":\"5\",\"took\":9.0,"));
+    bench.file("a.jsonl", &line(1_700_000_009.0, "a", "done", ID, "\"priority\":\"5\","));
     bench.file("b.jsonl-20231114", &line(1_700_000_003.0, "b", "packet-taken", ID, &taken(2, 0, "")));
     bench.file("b.jsonl", &line(1_700_000_005.0, "b", "packet-left", ID, &left(2)));
     bench.file("b.jsonl.save", "not one of them");
@@ -266,45 +266,204 @@ fn lines_that_are_damaged_are_counted_and_named_and_the_rest_is_told() {
     log.extend(b"{\"x\":\"");
     log.extend(vec![b'x'; 3 << 20]);
     log.extend(b"\"}\n");
-    log.extend(line(1_700_000_004.0, "a", "done", ID, "\"priority\":\"5\",\"took\":4.0,").bytes());
+    log.extend(line(1_700_000_004.0, "a", "done", ID, "\"priority\":\"5\",").bytes());
     log.extend(b"{\"at\":17");
     fs::write(bench.file("hurt.jsonl", ""), log).unwrap();
     let told = Told::of(&mut bench.bare_command(&format!("report {ID} --events hurt.jsonl")), DONE);
     told.prints(&["is distributed"]);
-    told.complains(&["8 lines or files can't be read", "hurt.jsonl:2: EOF", "hurt.jsonl:3: ", "1 lines are of a kind"]);
+    told.complains(&[
+        "8 lines or files can't be read, or believed",
+        "hurt.jsonl:2: EOF",
+        "hurt.jsonl:3: ",
+        "1 lines are of a kind",
+    ]);
     assert_eq!(told.stderr.lines().count(), 8, "{}", told.stderr);
 }
 
 #[test]
-fn nothing_in_a_log_reaches_a_terminal_raw_and_no_figure_is_too_big() {
+fn nothing_in_a_log_reaches_a_terminal_raw() {
     const ID: &str = "evil@told.example.org.1700000000.1";
     let bench = Bench::new();
-    let evil = "\\u001b]0;owned\\u0007\\n\\u009b31m";
-    let huge = u64::MAX;
-    let refused = format!(
-        "\"packet\":\"{evil}\",\"recipients\":{huge},\"relay\":\"{evil}\",\"reply\":\"{evil}\",\"until\":{huge},"
-    );
-    let taken = format!("\"packet\":\"{evil}\",\"worker\":{huge},\"recipients\":{huge},\"done\":{huge},");
+    let evil = "\\u001b]0;owned\\u0007\\n\\u009b31m\\u202e";
+    let packet = "\"packet\":\"recipients.mail.0001\",\"recipients\":3,";
+    let refused = format!("{packet}\"relay\":\"smtp://a\",\"reply\":\"{evil}\",\"until\":5,");
     let log = [
-        line(-1e308, evil, "packet-taken", ID, &taken),
-        line(1e308, evil, "packet-left", ID, &format!("{taken}\"took\":1e308,\"why\":\"gone\",")),
-        line(5.0, evil, "deferred", ID, &refused),
-        line(5.0, evil, "failed", ID, &refused),
-        line(6.0, evil, "held", ID, &format!("\"from\":\"5\",\"why\":\"{evil}\",")),
-        line(7.0, evil, "set-aside", ID, &format!("\"why\":\"{evil}\",")),
-        format!("{{\"at\":8,\"event\":\"lost\",\"lost\":{huge},\"host\":\"{evil}\",\"pid\":1}}\n"),
-        format!("{{\"at\":8,\"event\":\"lost\",\"lost\":{huge},\"host\":\"{evil}\",\"pid\":1}}\n"),
-        format!("{{\"at\":\"{evil}\",\"event\":\"{evil}\"}}\n"),
+        line(1700000005.0, "a", "deferred", ID, &refused),
+        line(1700000005.0, "a", "failed", ID, &refused),
+        line(1700000005.0, "a", "uncertain", ID, &format!("{packet}\"why\":\"{evil}\",")),
+        line(1700000006.0, "a", "held", ID, &format!("\"from\":\"5\",\"why\":\"{evil}\",")),
+        line(1700000006.0, "a", "requeued", ID, &format!("\"from\":\"5\",\"to\":\"z\",\"why\":\"{evil}\",")),
+        format!(
+            "{{\"at\":1700000006,\"event\":\"pauses-changed\",\"paused\":[\"everything by {evil}\"],\"host\":\"a\",\"pid\":1}}\n"
+        ),
+        format!(
+            "{{\"at\":1700000006,\"event\":\"relay-down\",\"relay\":\"smtp://a\",\"why\":\"{evil}\",\"pause\":1.0,\"host\":\"a\",\"pid\":1}}\n"
+        ),
+        line(1700000007.0, "a", "set-aside", ID, &format!("\"why\":\"{evil}\",")),
+        format!("{{\"at\":\"{evil}\",\"event\":\"gone\"}}\n"),
+        format!("{{\"at\":1700000008,\"event\":\"{evil}\"}}\n"),
+        line(1700000008.0, evil, "gone", ID, ""),
+        line(1700000008.0, "a", "gone", ID, &format!("\"{evil}\":1,\"{evil}\":1,")),
     ];
     bench.file("evil.jsonl", &log.concat());
     for how in [ID.to_owned(), format!("{ID} --json"), "--since 0".into(), "--since 0 --json".into()] {
         let told = Told::of(&mut bench.bare_command(&format!("report {how} --events evil.jsonl")), DONE);
         // JSON is for programs: what is below a space is escaped, as JSON wants it.
-        let is_raw = |c: char| if how.ends_with("json") { c < ' ' } else { c.is_control() };
+        let is_raw = |c: char| if how.ends_with("json") { c < ' ' } else { c.is_control() || c == '\u{202e}' };
         let raw = |text: &str| text.chars().any(|c| is_raw(c) && c != '\n');
         assert!(!raw(&told.stdout) && !raw(&told.stderr), "{how}: {told:?}");
-        assert!(!told.stdout.contains("\n]0;owned") && told.stderr.contains("1 lines or files"), "{how}: {told:?}");
+        assert!(!told.stdout.contains("\n]0;owned") && told.stderr.contains("3 lines or files"), "{how}: {told:?}");
     }
+}
+
+#[test]
+fn lines_that_this_program_would_not_have_written_are_passed_over_counted_and_named() {
+    const ID: &str = "absurd@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    let good = [
+        line(1_700_000_001.0, "a", "arrived", ID, "\"priority\":\"5\","),
+        line(1_700_000_004.0, "a", "done", ID, "\"priority\":\"5\","),
+    ];
+    let huge = u64::MAX;
+    let packet = |recipients: u64, done: u64, more: &str| {
+        format!("\"packet\":\"recipients.mail.0001\",\"worker\":0,\"recipients\":{recipients},\"done\":{done},{more}")
+    };
+    let absurd = [
+        line(1e300, "a", "gone", ID, ""),
+        line(-5.0, "a", "gone", ID, ""),
+        line(4e9, "a", "gone", ID, ""),
+        line(1_700_000_002.0, "a", "packet-taken", ID, &packet(huge, 0, "")),
+        line(1_700_000_002.0, "a", "packet-taken", ID, &packet(5, 6, "")),
+        line(1_700_000_002.0, "a", "packet-left", ID, &packet(5, 5, "\"claimed_for\":1e300,\"why\":\"finished\",")),
+        line(1_700_000_003.0, "a", "gone", ID, "\"message\":\"other@told.example.org.1.1\","),
+        line(1_700_000_003.0, "a", "gone", ID, "\"at\":5,"),
+        format!("{{\"at\":1,\"event\":\"gone\",\"message\":\"{ID}\",\"why\":\"{}\"}}\n", "x".repeat(10 << 20)),
+    ];
+    bench.file("absurd.jsonl", &[&good[..1], &absurd[..], &good[1..]].concat().concat());
+    let order = |how: &str| Told::of(&mut bench.bare_command(&format!("report {how} --events absurd.jsonl")), DONE);
+    let told = order(ID);
+    assert_eq!(told.stdout.lines().count(), 7, "{}", told.stdout);
+    told.prints(&["took        4.000s, until 2023-11-14"]);
+    told.complains(&[
+        "9 lines or files can't be read, or believed",
+        "absurd.jsonl:2: 1e300 is no time",
+        "absurd.jsonl:4: nothing of this can have happened at 4000000000",
+        "absurd.jsonl:5: recipients: nothing that this program writes",
+        "absurd.jsonl:6: done: ",
+        "  …",
+    ]);
+    let story: Value = serde_json::from_str(&order(&format!("{ID} --json")).stdout).unwrap();
+    assert_eq!(json!([story["took"], story["sent"], story["busy"]]), json!([4.0, 0, 0.0]));
+    assert_eq!(story["events"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_the_log_does_not_tell_is_left_out_and_null() {
+    const ID: &str = "never@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    bench.file("never.jsonl", &line(1_700_000_001.0, "a", "arrived", ID, "\"priority\":\"5\","));
+    let order = |how: &str| Told::of(&mut bench.bare_command(&format!("report {how} --events never.jsonl")), DONE);
+    let text = order(ID).stdout;
+    for word in ["recipients", "took", "busy", "preempted"] {
+        assert!(!text.contains(word), "{word}\n{text}");
+    }
+    let story: Value = serde_json::from_str(&order(&format!("{ID} --json")).stdout).unwrap();
+    for member in ["recipients", "started", "waited", "ended", "took", "rate", "not_before"] {
+        assert_eq!(story.get(member), Some(&Value::Null), "{member}");
+    }
+}
+
+#[test]
+fn text_table_and_json_have_one_name_for_each_span_and_one_figure() {
+    const ID: &str = "spans@told.example.org.1700000000.1";
+    let bench = Bench::new();
+    let packet = |done: u32, more: &str| {
+        format!(
+            "\"packet\":\"recipients.mail.0001\",\"worker\":0,\"recipients\":10,\"done\":{done},\"relay\":\"smtp://a\",{more}"
+        )
+    };
+    let left = |done, why: &str| packet(done, &format!("\"claimed_for\":1.0,\"why\":\"{why}\","));
+    let by = "\"packet\":\"recipients.mail.0001\",\"worker\":0,\"priority\":\"5\",";
+    let down = |relay: &str| {
+        format!(
+            "{{\"at\":1700000002,\"event\":\"relay-down\",\"relay\":\"smtp://{relay}\",\"why\":\"smtp://{relay}: connecting: refused\",\"pause\":2.5,\"host\":\"a\",\"pid\":1}}\n"
+        )
+    };
+    let log = [
+        // Found half a second behind its id's.
+        line(1_700_000_000.5, "a", "arrived", ID, "\"priority\":\"5\","),
+        down("a"),
+        down("b"),
+        line(1_700_000_002.75, "a", "packet-taken", ID, &packet(0, "")),
+        line(
+            1_700_000_003.75,
+            "a",
+            "preempted",
+            ID,
+            &format!("{by}\"by\":\"u@d.org.5.1\",\"by_priority\":\"0\",\"latency\":0.125,"),
+        ),
+        line(1_700_000_003.75, "a", "packet-left", ID, &left(5, "preempted")),
+        line(1_700_000_005.0, "a", "resumed", ID, &format!("{by}\"lasted\":1.375,")),
+        line(1_700_000_005.0, "a", "packet-taken", ID, &packet(5, "")),
+        line(1_700_000_006.0, "a", "packet-left", ID, &left(10, "finished")),
+        line(1_700_000_006.5, "a", "done", ID, "\"priority\":\"5\","),
+    ];
+    bench.file("spans.jsonl", &log.concat());
+    let order =
+        |how: &str| Told::of(&mut bench.bare_command(&format!("report {how} --events spans.jsonl")), DONE).stdout;
+    let text = order(ID);
+    for words in [
+        "waited      2.250s, until ",
+        "took        6.000s, until ",
+        "busy        2.000s, at 5.0 recipients a second, on a\n",
+        "preempted   once, for 1.375s in all",
+        "for 1.375s: recipients.mail.0001",
+        "recipients.mail.0001 is sent on, after 1.375s",
+        "relay smtp://a is out of use for 2.500s: connecting: refused",
+        ": distributed\n",
+    ] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    assert!(!text.contains("smtp://b"), "{text}");
+    let table = order("--list spans@told.example.org");
+    let (head, row) = table.split_once('\n').unwrap();
+    let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let expected = ["P", "waited", "took", "sent", "deferred", "failed", "preempted", "for", "rate", "state"];
+    assert_eq!(columns(head)[2..], expected);
+    assert_eq!(columns(row)[3..], ["5", "2.250s", "6.000s", "10", "0", "0", "1", "1.375s", "5.0", "done"]);
+    let story: Value = serde_json::from_str(&order(&format!("{ID} --json"))).unwrap();
+    let figures = ["waited", "took", "busy", "preempted_for", "rate", "recipients"].map(|name| story[name].clone());
+    assert_eq!(json!(figures), json!([2.25, 6.0, 2.0, 1.375, 5.0, 10]));
+    assert_eq!((&story["preemptions"][0]["lasted"], &story["end"]["state"]), (&json!(1.375), &json!("done")));
+    let events = story["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| event.get("took").is_none() && event.get("waited").is_none()), "{events:#?}");
+}
+
+#[test]
+fn pauses_of_others_are_not_told_in_a_messages_story() {
+    let bench = Bench::new();
+    let id = format!("paused@told.example.org.{}.1:at4000000000", now());
+    let name = id.split(':').next().unwrap();
+    let relay = Relay::start(Policy::new());
+    let scheduler = keeping(&bench, &relay);
+    let log = log_of(&bench);
+    bench.spool.put_packets("3", &id, &[members("m", 3)]);
+    wait_for(&log, &["arrived", name]);
+    for (what, why) in [
+        ("--list other@told.example.org", "another list"),
+        ("--priority 7", "another level"),
+        ("--list paused@told.example.org", "its list"),
+    ] {
+        Told::of(bench.command(&format!("pause {what}")).args(["--reason", why]), DONE);
+        wait_for(&log, &["pauses-changed", why]);
+    }
+    bench.runs("resume --list paused@told.example.org", DONE);
+    bench.runs("resume --priority 7", DONE);
+    wait_until("the end of it", || log_has(&log, &["\"paused\":[\"list:other@told.example.org by"]), String::new);
+    scheduler.stop();
+    let told = bench.runs(&format!("report {name} --config report.toml"), DONE).stdout;
+    assert!(!told.contains("another"), "{told}");
+    assert_eq!((told.matches(": its list").count(), told.matches("not paused any more").count()), (1, 1), "{told}");
 }
 
 #[test]

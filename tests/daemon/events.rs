@@ -64,10 +64,10 @@ fn the_story_of_a_message_that_gives_way_is_told_and_its_worker_is_seen() {
     );
     assert_eq!(story(&subscription, &mut told, URGENT), ["arrived", "started", "packet-taken", "packet-left", "done"]);
     let preempted = told.iter().find_map(|event| match &event.what {
-        Happening::Preempted { by, waited, .. } => Some((by.to_string(), *waited)),
+        Happening::Preempted { by, latency, .. } => Some((by.to_string(), *latency)),
         _ => None,
     });
-    assert!(preempted.is_some_and(|(by, waited)| by == URGENT && waited >= 0.0));
+    assert!(preempted.is_some_and(|(by, latency)| by == URGENT && latency >= 0.0));
     let level = |n| &live.tally.levels[Level::new(n).unwrap().index()];
     assert_eq!((level(6).sent.get(), level(0).sent.get(), level(6).transactions.get()), (50, 3, 5));
     assert_eq!(live.tally.preemptions[6][0].get(), 1);

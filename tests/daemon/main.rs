@@ -16,6 +16,7 @@ mod relays;
 mod replies;
 mod showing;
 mod stop;
+mod ways;
 
 #[test]
 fn this_program_is_its_own_child_process() {

@@ -24,6 +24,8 @@
 //! | replies | 168,000 | failures | 74,400 |
 //! | replies, silence | 47,100 | replies, unasked | 108,900 |
 //!
+//! `events` came later, and had in 40 seconds 220,000 lines and 24,800 logs. It found an id of 1973 that made a message take 50 years.
+//!
 //! They found, before that run and all mended: a packet with the greatest count of deferrals taken for the parent of a
 //! fresh one; a mode called `recipients` that made flat drops unreadable; configurations without a relay, durations that
 //! were not shown as they are, keys with newlines, variables that are no text; a failure that lacked its newline and could
@@ -33,6 +35,7 @@
 mod checkpoints;
 mod configuration;
 mod environment;
+mod events;
 mod heads;
 mod inputs;
 mod memory;

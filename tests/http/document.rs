@@ -317,8 +317,16 @@ fn happenings() -> Vec<Happening> {
     let packet = || "recipients.mail.0001".to_owned();
     let text = || "x".to_owned();
     let not_before = Some(1);
-    let left =
-        |why| H::PacketLeft { message: message(), packet: packet(), worker: 0, recipients: 1, done: 1, took: 0.5, why };
+    let left = |why, relay| H::PacketLeft {
+        message: message(),
+        packet: packet(),
+        worker: 0,
+        recipients: 1,
+        done: 1,
+        claimed_for: 0.5,
+        why,
+        relay,
+    };
     vec![
         H::SchedulerStarted { host: text(), pid: 1, workers: 1 },
         H::SchedulerStopped { host: text(), pid: 1 },
@@ -332,10 +340,11 @@ fn happenings() -> Vec<Happening> {
         H::Rescheduled { message: message(), priority, not_before },
         H::Started { message: message(), priority, packets: 1, recipients: Some(1) },
         H::Started { message: message(), priority, packets: 1, recipients: None },
-        H::PacketTaken { message: message(), packet: packet(), worker: 0, recipients: 1, done: 0 },
-        left(Why::Finished),
-        left(Why::NotHeld),
-        left(Why::Other),
+        H::PacketTaken { message: message(), packet: packet(), worker: 0, recipients: 1, done: 0, relay: Some(text()) },
+        H::PacketTaken { message: message(), packet: packet(), worker: 0, recipients: 1, done: 0, relay: None },
+        left(Why::Finished, Some(text())),
+        left(Why::NotHeld, None),
+        left(Why::Other, None),
         H::Preempted {
             message: message(),
             priority,
@@ -343,9 +352,9 @@ fn happenings() -> Vec<Happening> {
             worker: 0,
             by: message(),
             by_priority: priority,
-            waited: 0.5,
+            latency: 0.5,
         },
-        H::Resumed { message: message(), priority, packet: packet(), worker: 0, after: 0.5 },
+        H::Resumed { message: message(), priority, packet: packet(), worker: 0, lasted: 0.5 },
         H::Deferred { message: message(), packet: packet(), recipients: 1, relay: text(), reply: text(), until: 1 },
         H::Failed { message: message(), packet: packet(), recipients: 1, relay: text(), reply: text() },
         H::Uncertain { message: message(), packet: packet(), recipients: 1, why: text() },
@@ -353,7 +362,7 @@ fn happenings() -> Vec<Happening> {
         H::SetAside { message: message(), why: text() },
         H::Gone { message: message(), why: Some(text()) },
         H::Gone { message: message(), why: None },
-        H::Done { message: message(), priority, took: 0.5 },
+        H::Done { message: message(), priority },
         H::RelayDown { relay: text(), why: text(), pause: 0.5 },
         H::RelayUp { relay: text() },
     ]

@@ -27,7 +27,7 @@ pub fn table(out: &mut impl Write, stories: &[Story]) -> Result<()> {
         "failed",
         "preempted",
         "for",
-        "a second",
+        "rate",
         "state",
     ]);
     let none = || "-".to_owned();
@@ -44,7 +44,7 @@ pub fn table(out: &mut impl Write, stories: &[Story]) -> Result<()> {
             story.preempted.to_string(),
             if story.preempted_for > 0.0 { duration(story.preempted_for) } else { none() },
             story.rate.map_or_else(none, |rate| format!("{rate:.1}")),
-            name(&story.end).to_owned(),
+            state(&story.end),
         ]);
     }
     for column in table.column_iter_mut().skip(3).take(8) {
@@ -71,18 +71,21 @@ pub fn story(out: &mut impl Write, story: &Story, events: &[Line]) -> Result<()>
         _ => say("waited", "and was never begun with, as far as the log goes".into())?,
     }
     if let (Some(ended), Some(took)) = (story.ended, story.took) {
-        say("ended", format!("{}, {} after it came", time(ended), duration(took)))?;
+        say("took", format!("{}, until {}", duration(took), time(ended)))?;
     }
     let uncertain = match story.uncertain {
         0 => String::new(),
         uncertain => format!(", {uncertain} uncertain"),
     };
     let (sent, deferred, failed) = (story.sent, story.deferred, story.failed);
-    say("recipients", format!("{}: {sent} sent, {deferred} deferred, {failed} failed{uncertain}", story.recipients))?;
+    // Of what was never begun with, there is nothing to tell.
+    if story.recipients.is_some() || story.started.is_some() || sent + deferred + failed > 0 {
+        let all = story.recipients.map_or(String::new(), |recipients| format!("{recipients}: "));
+        say("recipients", format!("{all}{sent} sent, {deferred} deferred, {failed} failed{uncertain}"))?;
+    }
     if let Some(rate) = story.rate {
         let hosts: Vec<String> = story.hosts.iter().map(|host| printable(host)).collect();
-        let busy = duration(story.busy);
-        say("speed", format!("{rate:.1} a second during {busy} of sending, on {}", hosts.join(", ")))?;
+        say("busy", format!("{}, at {rate:.1} recipients a second, on {}", duration(story.busy), hosts.join(", ")))?;
     }
     if story.went_first > 0 {
         say("went first", format!("{}: others gave way to it", times(story.went_first)))?;
@@ -132,7 +135,7 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
     Some(match what {
         H::SchedulerStarted { pid, workers, .. } => format!("scheduler {pid} starts, with {workers} workers"),
         H::SchedulerStopped { pid, .. } => format!("scheduler {pid} stops"),
-        H::PausesChanged { paused } if paused.is_empty() => "nothing is paused any more".into(),
+        H::PausesChanged { paused } if paused.is_empty() => "not paused any more".into(),
         H::PausesChanged { paused } => format!("paused: {}", paused.join("; ")),
         H::Arrived { priority, not_before, .. } => {
             format!(
@@ -170,7 +173,7 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
         H::Preempted { packet, by, by_priority, worker, .. } => {
             format!("worker {worker} leaves {packet} for {by} ({by_priority})")
         }
-        H::Resumed { packet, after, .. } => format!("{packet} is sent on, after {}", duration(*after)),
+        H::Resumed { packet, lasted, .. } => format!("{packet} is sent on, after {}", duration(*lasted)),
         H::Deferred { packet, recipients, relay, reply, until, .. } => {
             format!("{recipients} of {packet} deferred until {} by {relay}: {reply}", local_time(*until))
         }
@@ -182,8 +185,10 @@ fn told(what: &Happening, id: &MessageId) -> Option<String> {
         H::SetAside { why, .. } => format!("set aside in bad/: {why}"),
         H::Gone { why: Some(why), .. } => format!("cancelled by {why}"),
         H::Gone { why: None, .. } => "gone from where it was".into(),
-        H::Done { took, .. } => format!("distributed, {} after it came", duration(*took)),
+        H::Done { .. } => "distributed".into(),
         H::RelayDown { relay, why, pause } => {
+            // The connection's errors begin with whose they are.
+            let why = why.strip_prefix(relay.as_str()).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
             format!("relay {relay} is out of use for {}: {why}", duration(*pause))
         }
         H::RelayUp { relay } => format!("relay {relay} is back"),
@@ -207,16 +212,10 @@ fn at_length(story: &Story) -> String {
     }
 }
 
-fn name(end: &End) -> &'static str {
-    match end {
-        End::Waiting => "waits",
-        End::Active => "active",
-        End::Deferred => "deferred",
-        End::Held(_) => "held",
-        End::Done => "done",
-        End::SetAside(_) => "set aside",
-        End::Gone(_) => "gone",
-    }
+/// As `--json` has it.
+fn state(end: &End) -> String {
+    let value = serde_json::to_value(end).expect("strings are always JSON");
+    value["state"].as_str().expect("each has a name").to_owned()
 }
 
 fn refused(refusal: &Refusal) -> String {

@@ -8,8 +8,9 @@
 //! - [`mod@line`]: what a line is.
 //! - [`mod@file`]: the file and its predecessors.
 //! - [`reader`]: all of that read back, of several hosts, in order of time.
-//! - [`story`]: what became of a message.
+//! - [`story`]: what became of a message; [`evidence`]: the lines that tell it.
 
+pub mod evidence;
 mod file;
 pub mod line;
 pub mod reader;
@@ -265,6 +266,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::mail::Moment;
 
     fn tell(live: &Live, from: u64, count: u64) {
         for n in from..from + count {
@@ -278,7 +280,8 @@ mod tests {
 
     fn read(path: &Path) -> Vec<Line> {
         let text = fs::read(path).unwrap_or_default();
-        text.split_inclusive(|&b| b == b'\n').map(|line| Line::read(&line[..line.len() - 1]).unwrap()).collect()
+        let line = |line: &[u8]| Line::read(&line[..line.len() - 1], &(Moment(0)..=clock::now())).unwrap();
+        text.split_inclusive(|&b| b == b'\n').map(line).collect()
     }
 
     #[test]

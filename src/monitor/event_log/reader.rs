@@ -1,20 +1,30 @@
 //! Event logs read back: each with its predecessors, those of several hosts side by side, in order of time.
 //!
-//! Line by line, whatever the size of the files. A line that can't be read is counted, the first ones are named, and the
-//! rest is read all the same: the log is for the time after something went wrong.
+//! Line by line, whatever the size of the files, and of the lines. A line that can't be read, or believed, is counted, the
+//! first ones are named, and the rest is read all the same: the log is for the time after something went wrong.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::line::{BadLine, Line};
+use super::story::cut;
+use crate::mail::Moment;
 
 /// Longer lines were not written by this program.
 const LONGEST: u64 = 1024 * 1024;
 /// Damaged lines that are named.
 const NAMED: usize = 5;
+/// Octets of what is said of one.
+const SAID: usize = 200;
+/// Seconds that another host's clock may be ahead, or that this one was.
+const AHEAD: u64 = 86_400;
+/// Nothing of this program has happened before 2020.
+const EARLIEST: Moment = Moment(1_577_836_800_000_000);
 
 /// What was not understood.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +41,7 @@ impl Damage {
     fn name(&mut self, what: impl FnOnce() -> String) {
         self.damaged += 1;
         if self.named.len() < NAMED {
-            self.named.push(what());
+            self.named.push(cut(&what(), SAID));
         }
     }
 }
@@ -39,7 +49,11 @@ impl Damage {
 /// All lines of some logs.
 pub struct Reader {
     files: Vec<LogFile>,
+    /// When something may have happened.
+    credible: RangeInclusive<Moment>,
     pub damage: Damage,
+    /// Octets of the line that was given last.
+    pub length: usize,
 }
 
 /// One file, and the line of it that comes next.
@@ -48,13 +62,14 @@ struct LogFile {
     lines: BufReader<File>,
     /// The one that was read last.
     number: u64,
-    next: Option<Line>,
+    /// With its length.
+    next: Option<(Line, usize)>,
 }
 
 impl Reader {
     /// Opens the logs at `paths`, with their predecessors. A file that was given as another one's predecessor already is
     /// read once.
-    pub fn open(paths: &[PathBuf]) -> io::Result<Reader> {
+    pub fn open(paths: &[PathBuf], now: Moment) -> io::Result<Reader> {
         let (mut files, mut seen, mut damage) = (Vec::new(), HashSet::new(), Damage::default());
         let failed =
             |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
@@ -79,8 +94,9 @@ impl Reader {
                 }
             }
         }
-        files.iter_mut().for_each(|file| file.advance(&mut damage));
-        Ok(Reader { files, damage })
+        let credible = EARLIEST..=now.plus(Duration::from_secs(AHEAD));
+        files.iter_mut().for_each(|file| file.advance(&credible, &mut damage));
+        Ok(Reader { files, credible, damage, length: 0 })
     }
 }
 
@@ -90,19 +106,20 @@ impl Iterator for Reader {
     /// The earliest of the next lines of each file. Within a file, lines come as they were written, whatever the clock said.
     fn next(&mut self) -> Option<Line> {
         let waiting = self.files.iter_mut().filter(|file| file.next.is_some());
-        let file = waiting.min_by_key(|file| file.next.as_ref().map(|line| line.event.at))?;
-        let line = file.next.take();
-        file.advance(&mut self.damage);
-        line
+        let file = waiting.min_by_key(|file| file.next.as_ref().map(|(line, _)| line.event.at))?;
+        let (line, length) = file.next.take()?;
+        self.length = length;
+        file.advance(&self.credible, &mut self.damage);
+        Some(line)
     }
 }
 
 impl LogFile {
     /// Finds the next line that can be read.
-    fn advance(&mut self, damage: &mut Damage) {
+    fn advance(&mut self, credible: &RangeInclusive<Moment>, damage: &mut Damage) {
         loop {
-            match self.line() {
-                Ok(Some(Ok(line))) => return self.next = Some(line),
+            match self.line(credible) {
+                Ok(Some(Ok(next))) => return self.next = Some(next),
                 Ok(Some(Err(BadLine::Unknown))) => damage.unknown += 1,
                 Ok(Some(Err(BadLine::Damaged(why)))) => {
                     damage.name(|| format!("{}:{}: {why}", self.path.display(), self.number));
@@ -116,7 +133,7 @@ impl LogFile {
     }
 
     /// The next line that is not empty; `None` at the end.
-    fn line(&mut self) -> io::Result<Option<Result<Line, BadLine>>> {
+    fn line(&mut self, credible: &RangeInclusive<Moment>) -> io::Result<Option<Result<(Line, usize), BadLine>>> {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -130,7 +147,7 @@ impl LogFile {
             }
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
             if !line.is_empty() {
-                return Ok(Some(Line::read(line)));
+                return Ok(Some(Line::read(line, credible).map(|read| (read, line.len()))));
             }
         }
     }

@@ -92,7 +92,7 @@ export class Model extends EventTarget {
       case "lost": case "scheduler-started": case "pauses-changed":
         this.#askAll = true;
         break;
-      // "gone" is said, too, of a message whose arrival elsewhere is told of at once: the answer to the question tells.
+      // "gone" is said a second later; whether it is so still, the answer to the question tells.
       default:
         if (id !== undefined && kind !== "packet-taken" && kind !== "packet-left") this.#dirty.add(id);
     }

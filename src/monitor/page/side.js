@@ -18,14 +18,14 @@ let from = null;
 const badge = (priority) => el("span", { class: "pri small", "data-p": priority }, priority);
 
 function add(event) {
-  const entry = { at: event.at, message: event.message, by: event.by, open: new Set(), packets: 0, waited: 0, longest: 0, lost: false };
+  const entry = { at: event.at, message: event.message, by: event.by, open: new Set(), packets: 0, latency: 0, longest: 0, lost: false };
   entry.time = el("time", { datetime: new Date(event.at * 1000).toISOString() });
   entry.duration = el("span", { class: "pre-for" });
-  entry.waitedNote = el("span", { class: "muted" });
+  entry.latencyNote = el("span", { class: "muted" });
   entry.node = el("li", {}, entry.time,
     el("p", { title: event.message }, badge(event.priority), el("span", { class: "visually-hidden" }, "priority, "), el("b", {}, listOf(event.message)), " gave way"),
     el("p", { title: event.by }, "to ", badge(event.by_priority), el("b", {}, listOf(event.by))),
-    el("p", { class: "pre-note" }, entry.duration, entry.waitedNote));
+    el("p", { class: "pre-note" }, entry.duration, entry.latencyNote));
   const place = entries.findIndex((e) => e.at <= event.at);
   if (place < 0) byId("preemptions").append(entry.node);
   else entries[place].node.before(entry.node);
@@ -45,14 +45,14 @@ export function preempted(event) {
   }
   if (!entry.open.has(event.packet)) entry.packets++;
   entry.open.add(event.packet);
-  entry.waited = Math.max(entry.waited, event.waited ?? 0);
+  entry.latency = Math.max(entry.latency, event.latency ?? 0);
 }
 
 export function resumed(event) {
   const entry = entries.find((e) => e.message === event.message && e.open.has(event.packet));
   if (!entry) return;
   entry.open.delete(event.packet);
-  entry.longest = Math.max(entry.longest, event.after ?? event.at - entry.at);
+  entry.longest = Math.max(entry.longest, event.lasted ?? event.at - entry.at);
 }
 
 // A message that has gone or was moved gives way to nobody any more.
@@ -81,7 +81,7 @@ export function known({ time: now, since, preemptions }) {
     }
     there.add(entry);
     entry.packets = Math.max(entry.packets, row.packets);
-    entry.waited = Math.max(entry.waited, row.waited);
+    entry.latency = Math.max(entry.latency, row.latency);
     if (row.lasted !== null) {
       entry.open.clear();
       entry.longest = row.lasted;
@@ -104,7 +104,7 @@ export function showPreemptions(now) {
     const much = entry.packets > 1 ? ` (${count(entry.packets)} packets)` : "";
     const lasted = waits ? `for ${duration(now - entry.at)} so far` : entry.lost ? "its end was not seen" : `for ${precise(entry.longest)}`;
     text(entry.duration, lasted + much);
-    text(entry.waitedNote, ` · it had waited ${precise(entry.waited)}`);
+    text(entry.latencyNote, ` · it had waited ${precise(entry.latency)}`);
     entry.node.classList.toggle("open", waits);
   }
 }
