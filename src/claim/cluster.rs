@@ -15,7 +15,7 @@ use tracing::error;
 use crate::mail::PacketName;
 use crate::spool::disk::unless_gone;
 use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 
 use super::database::{Access, News, PATIENCE};
 use super::keeper::{self, Order};
@@ -141,7 +141,7 @@ impl lease::Keeper for Orders {
 
 impl Claims for Cluster {
     fn try_claim(&self, folder: &Folder, packet: &PacketName) -> Result<Attempt, ClaimError> {
-        let name = FileName::Packet(packet.clone()).to_string();
+        let name = packet_file(packet);
         // First, since a packet that is finished needs no lease to be told so.
         if unless_gone(folder.dir().open(&name))?.is_none() {
             return Ok(Attempt::Gone);

@@ -6,7 +6,7 @@
 use crate::mail::PacketName;
 use crate::spool::disk::unless_gone;
 use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 
 use super::{Attempt, Claim, ClaimError, Claims, Shared, Turn};
 
@@ -15,7 +15,7 @@ pub struct Flock;
 
 impl Claims for Flock {
     fn try_claim(&self, folder: &Folder, packet: &PacketName) -> Result<Attempt, ClaimError> {
-        let name = FileName::Packet(packet.clone()).to_string();
+        let name = packet_file(packet);
         let Some(file) = unless_gone(folder.dir().open(&name))? else { return Ok(Attempt::Gone) };
         if !file.try_lock()? {
             return Ok(Attempt::Taken);

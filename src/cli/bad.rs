@@ -13,7 +13,7 @@ use crate::mail::Priority;
 use crate::spool::Spool;
 use crate::spool::bad::{self, Entry, EntryName};
 use crate::spool::failures::{self, Failure};
-use crate::spool::layout::{BadName, FileName};
+use crate::spool::layout::{BadName, packet_file};
 use crate::spool::note::Note;
 use crate::spool::progress::{Progress, Sync, Unusable};
 
@@ -138,7 +138,7 @@ fn show(spool: &Spool, entry: &str, json: bool) -> Result<Exit, CliError> {
     };
     let mut packets = Vec::new();
     for packet in folder.contents()?.packets {
-        let name = FileName::Packet(packet.clone()).to_string();
+        let name = packet_file(&packet);
         let file = folder.dir().open_read(&name)?;
         let (recipients, done) = match Progress::open(&folder, &packet, &file, Sync::None) {
             Ok(progress) => (Some(progress.packet().len()), Some(progress.next())),

@@ -17,7 +17,7 @@ use crate::spool::census::{Message, State};
 use crate::spool::deferral::Deferral;
 use crate::spool::disk::unless_gone;
 use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 use crate::spool::note::Note;
 use crate::spool::pause::{Pause, Paused};
 use crate::spool::progress;
@@ -128,7 +128,7 @@ impl Recipient {
         let Some(folder) = Folder::open(spool, message.priority, &message.name)? else { return Ok(Vec::new()) };
         let mut recipients = Vec::new();
         for packet in &message.packets {
-            let name = FileName::Packet(packet.name.clone()).to_string();
+            let name = packet_file(&packet.name);
             let Some(content) = unless_gone(folder.dir().read(&name, progress::MAX_PACKET))? else { continue };
             let done = packet.done.unwrap_or(0) as usize;
             for line in String::from_utf8_lossy(&content).lines().skip(done) {

@@ -14,7 +14,7 @@ use crate::mail::{MessageId, PacketName};
 use crate::spool::Spool;
 use crate::spool::census::Message;
 use crate::spool::disk::DiskError;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 use crate::spool::running::{self, Scheduler};
 
 /// How long the database is waited for.
@@ -71,7 +71,7 @@ impl Holders {
     }
 
     fn of(&self, id: &MessageId, packet: &PacketName) -> Option<&str> {
-        let part = FileName::Packet(packet.clone()).to_string();
+        let part = packet_file(packet);
         self.by_packet.get(&(id.to_string(), part)).map(String::as_str)
     }
 
@@ -81,7 +81,7 @@ impl Holders {
         for packet in &mut message.packets {
             if let Some(holder) = self.of(&message.name.id, &packet.name) {
                 packet.claimed = true;
-                who.push(format!("{holder}: {}", FileName::Packet(packet.name.clone())));
+                who.push(format!("{holder}: {}", packet_file(&packet.name)));
             }
         }
         who

@@ -13,7 +13,7 @@ use crate::mail::MessageId;
 use crate::spool::census::{self, Message};
 use crate::spool::failures::{self, Failure};
 use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 use crate::spool::{Spool, pause, running};
 
 /// Shows one message, packet by packet
@@ -78,7 +78,7 @@ impl Show {
                 .packets
                 .iter()
                 .map(|packet| ShownPacket {
-                    name: FileName::Packet(packet.name.clone()).to_string(),
+                    name: packet_file(&packet.name),
                     recipients: packet.recipients,
                     done: packet.done,
                     active: packet.is_active(now),

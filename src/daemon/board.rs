@@ -19,6 +19,7 @@ use crate::spool::layout::MessageName;
 
 use self::held::Held;
 use super::clock;
+use super::crew::Crew;
 use super::hints::Spot;
 use super::message::OpenMessage;
 use super::pauses::InForce;
@@ -55,32 +56,6 @@ struct Inner {
 
 /// How many workers a list's messages may have together; `None`: any number.
 pub type ListLimit = Box<dyn Fn(&str) -> Option<NonZero<u32>> + Send>;
-
-/// What a worker takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Crew {
-    Any,
-    /// Nothing less urgent than this level: express workers.
-    UpTo(Level),
-}
-
-impl Crew {
-    const COUNT: usize = 2;
-
-    fn index(self) -> usize {
-        match self {
-            Crew::Any => 0,
-            Crew::UpTo(_) => 1,
-        }
-    }
-
-    fn last(self) -> Level {
-        match self {
-            Crew::Any => Level::LAST,
-            Crew::UpTo(last) => last,
-        }
-    }
-}
 
 /// Workers of a crew that wait for work.
 struct Waiting {

@@ -10,7 +10,7 @@ use tracing::{error, info};
 use crate::mail::{Epoch, Level, PacketName, Priority};
 use crate::schedule::Key;
 use crate::spool::disk::DiskError;
-use crate::spool::layout::{FileName, MessageName};
+use crate::spool::layout::{MessageName, packet_file};
 
 use super::board::Decision;
 use super::clock;
@@ -19,7 +19,7 @@ use super::hints::Spot;
 use super::message::OpenMessage;
 use super::pauses::InForce;
 use super::register::Away;
-use super::telling::text;
+
 use super::worker::{End, Worker};
 
 /// The time, if it is still to come.
@@ -38,7 +38,7 @@ impl Worker {
     ) -> Result<(), End> {
         self.look_where_it_is(key, message, level)?;
         if let Some(pauses) = self.paused(message.folder.id().list(), *level) {
-            info!(message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), "paused while being sent");
+            info!(message_id = %message.folder.id(), packet = %packet_file(packet), "paused while being sent");
             return Err(End::Paused(pauses));
         }
         if let Some(due) = early(message.folder.name().not_before()) {
@@ -65,7 +65,7 @@ impl Worker {
             Decision::Yield { to, waited, from, to_level } => {
                 let why = if to_level < from { "a more urgent message" } else { "another message of its level" };
                 info!(
-                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()), %from,
+                    message_id = %message.folder.id(), packet = %packet_file(packet), %from,
                     urgent = %to.name, to = %to.level, waited_us = waited.as_micros() as u64,
                     "gives way to {why}"
                 );
@@ -74,7 +74,7 @@ impl Worker {
                 self.shared.tell(|| Happening::Preempted {
                     message: message.folder.id().clone(),
                     priority: Priority::At(from),
-                    packet: text(packet),
+                    packet: packet_file(packet),
                     worker: self.index,
                     by: to.name.id.clone(),
                     by_priority: Priority::At(to.level),

@@ -368,6 +368,16 @@ mod seconds {
     }
 }
 
+/// Somebody's words, no longer than a line of a log may be.
+pub(super) fn shortened(mut text: String) -> String {
+    const LONGEST: usize = 500;
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::claim::{self, NotHeld, Turn};
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 
 use super::message::OpenMessage;
 use super::possession::Possession;
@@ -32,7 +32,7 @@ impl Worker {
                 Err(NotHeld::Away(why)) => {
                     if !told {
                         warn!(
-                            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+                            message_id = %message.folder.id(), packet = %packet_file(possession.progress.name()),
                             "its lease is over, and cannot be renewed: {why}; its last transaction was sent and is not \
                              recorded, nothing more of it is sent until it is certain whose it is"
                         );
@@ -50,7 +50,7 @@ impl Worker {
         let packet = possession.progress.packet();
         let recipients: Vec<&str> = answered.iter().map(|&index| packet.address(index)).collect();
         warn!(
-            message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+            message_id = %message.folder.id(), packet = %packet_file(possession.progress.name()),
             recipients = recipients.join(" "),
             "the packet was taken over during a transaction, or is not certain to be ours: what the relay answered is not \
              recorded; these recipients may get the message twice"

@@ -13,7 +13,7 @@ use crate::spool::Spool;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::LatestFailures;
 use crate::spool::folder::Folder;
-use crate::spool::layout::{self, FileName, MessageName};
+use crate::spool::layout::{self, MessageName};
 
 /// See the module.
 pub struct OpenMessage {
@@ -195,7 +195,7 @@ fn estimate(head: &SpoolHead, folder: &Folder, packets: &VecDeque<PacketName>) -
         return Ok(recipients.div_ceil(packets.into()).saturating_mul(fresh));
     }
     let Some(first) = packets.iter().find(|packet| packet.retry.is_none()) else { return Ok(0) };
-    let look = folder.dir().look(&FileName::Packet(first.clone()).to_string())?;
+    let look = folder.dir().look(&layout::packet_file(first))?;
     Ok(look.map_or(0, |look| look.size.div_ceil(LINE)).saturating_mul(fresh))
 }
 

@@ -8,12 +8,12 @@
 //!
 //! - [`scheduler`]: starts and stops all this, obeys signals, wakes what is due; [`finding`]: finds messages, adopts flat drops.
 //! - [`board`]: the backlog behind its lock, for all threads; [`register`]: the names of what is in it.
-//! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom.
+//! - [`worker`], [`transaction`] and [`boundary`]: what a worker does, top to bottom; [`crew`]: which takes what.
 //! - [`ending`]: what becomes of a message in the end.
 //! - [`hints`]: what may have changed, from [`watch`], [`poll`] and other hosts; [`way`]: which way a message went, as it is told.
 //! - [`message`], [`possession`]: a message, and a packet, in a worker's hands; [`holding`]: whether it still is.
 //! - [`reporting`]: what the sender is told of recipients that failed.
-//! - [`pauses`]: what is paused.
+//! - [`pauses`]: what is paused; [`pausing`]: noticing that, and acting on it.
 //! - [`late`]: messages that are too late to be useful.
 //! - [`mended`]: messages that were set aside, on their way back.
 //! - [`lists`]: what holds for one list alone.
@@ -27,6 +27,7 @@
 mod board;
 mod boundary;
 pub mod clock;
+mod crew;
 mod ending;
 pub mod events;
 mod finding;
@@ -38,6 +39,7 @@ pub mod live;
 pub mod mended;
 mod message;
 mod pauses;
+mod pausing;
 mod poll;
 mod possession;
 pub mod rate;

@@ -14,7 +14,7 @@ use crate::spool::disk::{DiskError, unless_gone};
 use crate::spool::failures::Failure;
 use crate::spool::fence;
 use crate::spool::folder::Folder;
-use crate::spool::layout::FileName;
+use crate::spool::layout::{FileName, packet_file};
 use crate::spool::progress::{self, Progress, Sync, Unusable};
 
 use super::message::OpenMessage;
@@ -118,7 +118,7 @@ fn mend(
         if let Attempt::Won(claim) = claims.try_claim(folder, child)? {
             shut_out(spool, folder, child, &claim)?;
             // Opened before it, the claim's own may be the file that was replaced.
-            let name = FileName::Packet(child.clone()).to_string();
+            let name = packet_file(child);
             if let Some(file) = unless_gone(folder.dir().open(&name))? {
                 progress::cut_unpassed(progress, &file)?;
             }

@@ -20,7 +20,7 @@ use crate::deliver::{Limits, Relay};
 use crate::mail::{Epoch, Level, Reply};
 use crate::spool::running;
 
-use super::board::Crew;
+use super::crew::Crew;
 use super::settings::BreakerSettings;
 
 /// All relays, in order of preference.

@@ -14,17 +14,19 @@ use crate::deliver::{self, Interrupt, Limits, Relay};
 use crate::mail::{Epoch, Level, MessageId, Moment, PacketName};
 use crate::spool::Spool;
 use crate::spool::disk::DiskError;
+use crate::spool::layout::packet_file;
 use crate::spool::running::{self, Running, Scheduler};
 
-use super::board::{Board, Crew, ListLimit};
+use super::board::{Board, ListLimit};
 use super::clock;
+use super::crew::Crew;
 use super::events::Happening;
 use super::live::Live;
 use super::message::OpenMessage;
 use super::pauses::Pauses;
 use super::relays::Relays;
 use super::settings::{MAX_EXPRESS, Settings};
-use super::telling;
+
 use super::transaction::Suspicion;
 
 /// See the module.
@@ -211,7 +213,7 @@ impl Shared {
             Some(running::Work {
                 worker,
                 message: at.message.folder.id().to_string(),
-                packet: telling::text(&at.packet),
+                packet: packet_file(&at.packet),
                 priority: at.level.to_string(),
                 recipients: at.recipients as u64,
                 done: at.from as u64,

@@ -2,22 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::mail::{Level, MessageId, Moment, PacketName, Priority, Reply};
+use crate::mail::{Level, MessageId, Moment, Priority, Reply};
 use crate::spool::disk::Dir;
-use crate::spool::layout::{self, FileName, MessageName};
+use crate::spool::layout::{self, MessageName, packet_file};
 use crate::spool::note::Note;
 
 use super::clock;
-use super::events::{Happening, Why};
+use super::events::{Happening, Why, shortened};
 use super::message::OpenMessage;
 use super::possession::Possession;
 use super::shared::{InFlight, Shared};
 use super::worker::{End, Worker};
-
-/// As the packet's file is named.
-pub(super) fn text(packet: &PacketName) -> String {
-    FileName::Packet(packet.clone()).to_string()
-}
 
 impl Worker {
     /// This worker has the packet: shown to whoever looks, told to whoever listens. Gives when that was.
@@ -40,14 +35,14 @@ impl Worker {
             self.shared.tell(|| Happening::Resumed {
                 message: id.clone(),
                 priority: Priority::At(level),
-                packet: text(packet),
+                packet: packet_file(packet),
                 worker: self.index,
                 lasted: since.since(left).as_secs_f64(),
             });
         }
         self.shared.tell(|| Happening::PacketTaken {
             message: id.clone(),
-            packet: text(packet),
+            packet: packet_file(packet),
             worker: self.index,
             recipients,
             done,
@@ -74,7 +69,7 @@ impl Worker {
         let progress = &possession.progress;
         self.shared.tell(|| Happening::PacketLeft {
             message: message.folder.id().clone(),
-            packet: text(progress.name()),
+            packet: packet_file(progress.name()),
             worker: self.index,
             recipients: progress.packet().len(),
             done: progress.next(),
@@ -100,7 +95,7 @@ impl Worker {
         let Some((_, reply)) = refused.last() else { return };
         self.shared.tell(|| {
             let message = message.folder.id().clone();
-            let packet = text(possession.progress.name());
+            let packet = packet_file(possession.progress.name());
             let relay = self.current.relays.get(relay).name().to_owned();
             let (recipients, reply) = (refused.len(), reply.to_string());
             match until {
@@ -132,16 +127,6 @@ impl Shared {
 /// Who did it and why, by a note that is there.
 fn told(place: &Dir, file: &str) -> Option<String> {
     Note::read(place, file).map(|note| shortened(format!("{}: {}", note.by, note.why)))
-}
-
-/// Somebody's words, no longer than a line of a log may be.
-pub(super) fn shortened(mut text: String) -> String {
-    const LONGEST: usize = 500;
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
-        text.push('…');
-    }
-    text
 }
 
 impl From<&End> for Why {

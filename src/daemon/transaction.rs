@@ -15,7 +15,7 @@ use crate::mail::{Body, EnhancedStatus, Envelope, Epoch, Outcome, Reply, Reverse
 use crate::spool::deferral::Deferral;
 use crate::spool::disk::DiskError;
 use crate::spool::failures::Failure;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 
 use super::clock;
 use super::events::Happening;
@@ -428,13 +428,13 @@ impl Worker {
                 let count = unanswered.len() as u64;
                 let uncertain_total = self.shared.uncertain_recipients.fetch_add(count, Ordering::Relaxed) + count;
                 warn!(
-                    message_id = %message.folder.id(), packet = %FileName::Packet(possession.progress.name().clone()),
+                    message_id = %message.folder.id(), packet = %packet_file(possession.progress.name()),
                     recipients = unanswered.join(" "), uncertain_total, "uncertain: {trouble}; these recipients {fate}"
                 );
                 self.shared.live.tally.uncertain.inc_by(count);
                 self.shared.tell(|| Happening::Uncertain {
                     message: message.folder.id().clone(),
-                    packet: FileName::Packet(possession.progress.name().clone()).to_string(),
+                    packet: packet_file(possession.progress.name()),
                     recipients: unanswered.len(),
                     why: trouble.to_string(),
                 });
@@ -579,7 +579,7 @@ impl Worker {
         let queued = clock::epoch().since(message.arrival);
         info!(
             message_id = %message.folder.id(),
-            packet = %FileName::Packet(possession.progress.name().clone()),
+            packet = %packet_file(possession.progress.name()),
             relay = self.current.relays.get(open.relay()).name(),
             conn_use = open.transactions,
             taken = sorted.sent,

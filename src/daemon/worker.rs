@@ -18,11 +18,12 @@ use crate::deliver::{Connection, Trouble};
 use crate::mail::{Body, Epoch, Level, Outcome, PacketName, Priority, Reply};
 use crate::schedule::{Key, Windows};
 use crate::spool::disk::DiskError;
-use crate::spool::layout::FileName;
+use crate::spool::layout::{FileName, packet_file};
 
-use super::board::{Assignment, Crew, Next};
+use super::board::{Assignment, Next};
 use super::boundary::early;
 use super::clock;
+use super::crew::Crew;
 use super::events::Happening;
 use super::holding::CLAIM_PAUSE;
 use super::message::{NoBody, OpenMessage, Unopened};
@@ -347,7 +348,7 @@ impl Worker {
             End::Gone => self.shared.board.let_go(key),
             End::NotHeld(why) => {
                 info!(
-                    message_id = %message.folder.id(), packet = %FileName::Packet(packet.clone()),
+                    message_id = %message.folder.id(), packet = %packet_file(&packet),
                     "stops at this boundary: {why}"
                 );
                 message.is_elsewhere(packet);
@@ -534,7 +535,7 @@ impl Worker {
         };
         self.shared.uncertain_recipients.fetch_add(count as u64, Ordering::Relaxed);
         warn!(
-            message_id = %message.folder.id(), packet = %FileName::Packet(progress.name().clone()), recipients,
+            message_id = %message.folder.id(), packet = %packet_file(progress.name()), recipients,
             "uncertain: the packet's last worker died in the middle of a transaction; {fate}"
         );
         match self.current.settings.run.on_uncertain {

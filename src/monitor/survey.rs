@@ -339,7 +339,7 @@ impl Survey {
             Some(before) => {
                 let schedulers = &self.schedulers;
                 let done = |packet: &PacketName| {
-                    let packet = FileName::Packet(packet.clone()).to_string();
+                    let packet = layout::packet_file(packet);
                     let mut work = work(schedulers).filter(|work| work.message == id.as_str());
                     work.find(|work| work.packet == packet).map(|work| work.done)
                 };

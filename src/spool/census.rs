@@ -262,7 +262,7 @@ fn one(spool: &Spool, priority: Priority, name: &MessageName, ways: &Ways) -> Re
 }
 
 fn count(folder: &Folder, name: PacketName, ways: &Ways) -> Result<Option<Packet>> {
-    let file_name = FileName::Packet(name.clone()).to_string();
+    let file_name = layout::packet_file(&name);
     let Some(look) = folder.dir().look(&file_name)? else { return Ok(None) };
     let (identity, size) = (look.identity, look.size);
     let before = ways.before(&name, identity, size);

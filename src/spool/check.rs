@@ -269,7 +269,7 @@ impl Check<'_> {
             self.packet(folder, packet, path)?;
             let mode = &packet.mode;
             if !(self.knowledge.is_built_in)(mode) && !contents.variants.contains(mode) {
-                let file = path.join(FileName::Packet(packet.clone()).to_string());
+                let file = path.join(layout::packet_file(packet));
                 self.find(file, format!("packets of mode {mode} need a file message.{mode}"), SET_ASIDE, None);
             }
         }
@@ -301,7 +301,7 @@ impl Check<'_> {
     }
 
     fn packet(&mut self, folder: &Folder, name: &PacketName, path: &Path) -> Result<()> {
-        let file = FileName::Packet(name.clone()).to_string();
+        let file = layout::packet_file(name);
         let Some(content) = unless_gone(folder.dir().read(&file, MAX_PACKET))? else { return Ok(()) };
         let lines = content.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count();
         let packet = match Packet::parse(content) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::mail::{Epoch, PacketName, Reply};
 
 use super::disk::{Dir, Result, unless_gone};
-use super::layout::{FAILURES, FileName};
+use super::layout::{FAILURES, packet_file};
 
 /// Lines of one transaction are one batch; `start` tells batches of a packet apart.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl Failure {
     pub fn new(recipient: &str, packet: &PacketName, start: usize, relay: &str, reply: &Reply, now: Epoch) -> Failure {
         Failure {
             recipient: recipient.to_owned(),
-            packet: FileName::Packet(packet.clone()).to_string(),
+            packet: packet_file(packet),
             start,
             relay: relay.to_owned(),
             code: reply.code,
@@ -174,14 +174,14 @@ impl LatestFailures {
             }
             self.read_to += content.len() as u64;
         }
-        let name = FileName::Packet(packet.clone()).to_string();
+        let name = packet_file(packet);
         Ok(self.batches.get(&name).map_or(&[], |batch| &batch.1))
     }
 }
 
 /// Takes back the failures of `recipients`, which their packet is going to be sent to again.
 pub fn retract(folder: &Dir, packet: &PacketName, recipients: &[String], now: Epoch) -> Result<()> {
-    let packet = FileName::Packet(packet.clone()).to_string();
+    let packet = packet_file(packet);
     let lines: Vec<_> = recipients
         .iter()
         .map(|recipient| Retraction { retracted: recipient.clone(), packet: packet.clone(), time: now.0 })

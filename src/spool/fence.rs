@@ -9,7 +9,7 @@ use crate::mail::PacketName;
 use super::Spool;
 use super::disk::{Result, unless_gone};
 use super::folder::Folder;
-use super::layout::FileName;
+use super::layout::{FileName, packet_file};
 use super::progress::MAX_PACKET;
 
 /// To be done by the packet's new holder, before anything of it is read.
@@ -17,7 +17,7 @@ pub fn shut_out(spool: &Spool, folder: &Folder, packet: &PacketName) -> Result<(
     let contents = folder.contents()?;
     let retries =
         contents.packets.iter().filter(|child| packet.is_parent_of(child) && !contents.statuses.contains(child));
-    let mut names: Vec<String> = retries.map(|child| FileName::Packet(child.clone()).to_string()).collect();
+    let mut names: Vec<String> = retries.map(packet_file).collect();
     let status = FileName::Status(packet.clone()).to_string();
     if contents.statuses.contains(packet) {
         names.push(status);

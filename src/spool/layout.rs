@@ -103,6 +103,11 @@ impl fmt::Display for FileName {
     }
 }
 
+/// A packet's file's name.
+pub fn packet_file(packet: &PacketName) -> String {
+    PacketFile(packet).to_string()
+}
+
 struct PacketFile<'a>(&'a PacketName);
 
 impl fmt::Display for PacketFile<'_> {

@@ -20,7 +20,7 @@ use super::deferral::Deferral;
 use super::disk::{DiskError, Result, SpoolFile, unless_gone};
 use super::failures::{self, Failure};
 use super::folder::Folder;
-use super::layout::FileName;
+use super::layout::{FileName, packet_file};
 
 /// A packet of a million recipients has 40 MB or so.
 pub const MAX_PACKET: u64 = 1024 * 1024 * 1024;
@@ -192,7 +192,7 @@ impl Progress {
                 due = due.plus(1);
                 continue;
             }
-            match folder.dir().create(&FileName::Packet(name.clone()).to_string()) {
+            match folder.dir().create(&packet_file(&name)) {
                 Err(error) if error.is_exists() => due = due.plus(1),
                 Err(error) => return Err(error),
                 Ok(file) => {
@@ -304,7 +304,7 @@ impl Progress {
         if self.status.is_some() && !self.packet.is_empty() {
             self.write_checkpoint(folder, self.packet.len())?;
         }
-        unless_gone(folder.dir().remove(&FileName::Packet(self.name.clone()).to_string()))?;
+        unless_gone(folder.dir().remove(&packet_file(&self.name)))?;
         if self.status.is_none() && self.sync == Sync::Data {
             folder.dir().sync()?;
         }

@@ -88,7 +88,7 @@ pub fn unreported(folder: &Folder) -> Result<Vec<(Failure, u64)>> {
     let packets = folder.contents()?.packets;
     let mut ahead: HashMap<&str, Ahead> = HashMap::new();
     let names: HashMap<String, &PacketName> =
-        packets.iter().map(|packet| (FileName::Packet(packet.clone()).to_string(), packet)).collect();
+        packets.iter().map(|packet| (layout::packet_file(packet), packet)).collect();
     let mut certain = 0;
     for (failure, _) in &failures {
         if let Some((name, packet)) = names.get_key_value(&failure.packet) {
@@ -114,7 +114,7 @@ enum Ahead {
 
 impl Ahead {
     fn of(folder: &Folder, packet: &PacketName) -> Result<Ahead> {
-        let Some(file) = unless_gone(folder.dir().open_read(&FileName::Packet(packet.clone()).to_string()))? else {
+        let Some(file) = unless_gone(folder.dir().open_read(&layout::packet_file(packet)))? else {
             return Ok(Ahead::These(HashSet::new()));
         };
         match Progress::open(folder, packet, &file, Sync::None) {

@@ -10,7 +10,8 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::claim::flock::Flock;
-use crate::daemon::board::{Board, Crew, Next};
+use crate::daemon::board::{Board, Next};
+use crate::daemon::crew::Crew;
 use crate::daemon::events::{Happening, Subscription};
 use crate::daemon::hints::{Desk, Step};
 use crate::daemon::live::Live;

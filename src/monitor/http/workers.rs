@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::monitor::view::View;
-use crate::spool::layout::FileName;
+use crate::spool::layout::packet_file;
 
 pub fn workers(view: &View) -> Vec<Value> {
     let working = view.live.working();
@@ -17,7 +17,7 @@ pub fn workers(view: &View) -> Vec<Value> {
         None => idle(worker),
         Some(at) => json!({
             "worker": worker, "message": at.message.to_string(),
-            "packet": FileName::Packet(at.packet.clone()).to_string(), "priority": at.level.to_string(),
+            "packet": packet_file(&at.packet), "priority": at.level.to_string(),
             "recipients": at.recipients, "done": at.done, "since": at.since.seconds(),
         }),
     };

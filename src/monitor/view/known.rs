@@ -11,7 +11,7 @@ use crate::monitor::row::{MessageTally, PacketRow, Row};
 use crate::monitor::stuck::{Asked, Circumstances, Stuck, going};
 use crate::render::head;
 use crate::spool::census::{Message, State};
-use crate::spool::layout::{FileName, MessageName};
+use crate::spool::layout::{MessageName, packet_file};
 use crate::spool::note::Note;
 use crate::spool::pause::Paused;
 
@@ -275,7 +275,7 @@ impl Known {
     pub fn packet_rows(&self, working: &[Working]) -> Vec<PacketRow> {
         let at = |packet: &Packet| working.iter().find(|at| at.message == self.id && at.packet == packet.name);
         let row = |packet: &Packet| PacketRow {
-            packet: FileName::Packet(packet.name.clone()).to_string(),
+            packet: packet_file(&packet.name),
             recipients: packet.recipients.into(),
             done: self.packet_done(packet, working),
             worker: at(packet).map(|at| at.worker),
