@@ -257,8 +257,14 @@ pub struct Surroundings<'s> {
 }
 
 impl<'s> Surroundings<'s> {
-    pub fn new(now: Epoch, schedulers: &'s [Scheduler], pauses: &'s [Paused], lists: &'s Lists) -> Surroundings<'s> {
-        let circumstances = Circumstances::outside(now, pauses, schedulers, lists);
+    pub fn new(
+        spool: &Spool,
+        now: Epoch,
+        schedulers: &'s [Scheduler],
+        pauses: &'s [Paused],
+        lists: &'s Lists,
+    ) -> Surroundings<'s> {
+        let circumstances = Circumstances::outside(now, pauses, schedulers, lists).with_room(spool.has_room());
         Surroundings { now, schedulers, pauses, circumstances }
     }
 }

@@ -127,7 +127,7 @@ impl Queue {
         damaged.retain(|(priority, name, _)| is_wanted(*priority, name));
         let held: HashMap<MessageId, Vec<String>> =
             messages.iter_mut().map(|message| (message.name.id.clone(), holders.note(message))).collect();
-        let around = Surroundings::new(now, &schedulers, &pauses, &settings.lists);
+        let around = Surroundings::new(spool, now, &schedulers, &pauses, &settings.lists);
         let row = |message: &Message| -> Result<Row, CliError> {
             let mut row = Row::of(message, ageing, now).in_its_surroundings(message, &around);
             row.holders = held.get(&message.name.id).cloned().unwrap_or_default();
@@ -198,6 +198,10 @@ impl Queue {
                 continue;
             }
             let Scheduler { host, pid, workers, since, .. } = scheduler;
+            if scheduler.is_silent() {
+                writeln!(out, "{host} {pid}: it runs, and could not say how it is")?;
+                continue;
+            }
             writeln!(out, "{host} {pid}: {workers} workers, since {}", local_time(*since))?;
             for relay in &scheduler.relays {
                 writeln!(out, "  {}", told(relay))?;

@@ -71,7 +71,7 @@ impl Show {
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
         let (schedulers, pauses) = (running::list(&spool)?, pause::list(&spool, now)?);
-        let around = Surroundings::new(now, &schedulers, &pauses, &settings.lists);
+        let around = Surroundings::new(&spool, now, &schedulers, &pauses, &settings.lists);
         let shown = Shown {
             row: Row::of(&message, settings.ageing(), now).in_its_surroundings(&message, &around),
             packets: message

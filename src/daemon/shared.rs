@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -44,11 +44,14 @@ pub struct Shared {
     pub uncertain: Mutex<Vec<String>>,
     /// The log has been told that the spool can't be written to.
     pub has_no_room: AtomicBool,
+    /// Workers that wait to record what was sent.
+    pub unrecorded: AtomicUsize,
     /// Messages that can't be read for now, and what the log was told of them.
     troubled: Mutex<HashMap<MessageId, String>>,
     current: RwLock<Arc<Current>>,
     /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
-    running: Option<Mutex<Running>>,
+    /// `None`: it could not be made yet.
+    running: Mutex<Option<Running>>,
     since: Epoch,
     /// How fast messages went when that was looked at last.
     rates: Mutex<BTreeMap<String, f64>>,
@@ -118,17 +121,16 @@ impl Shared {
         let in_flight = (0..MAX_WORKERS + MAX_EXPRESS).map(|_| Mutex::new(None)).collect();
         let (uncertain, uncertain_recipients) = (Mutex::default(), AtomicU64::new(0));
         let current = RwLock::new(Arc::new(current));
-        let running = match Running::begin(&spool, &running::host(), std::process::id()) {
-            Ok(running) => Some(Mutex::new(running)),
-            Err(error) => {
-                warn!("{}", error.fate("`queue` will not show this scheduler"));
-                None
-            }
-        };
+        let running = begin_running(&spool);
+        let running = running.inspect_err(|error| {
+            warn!("{error}; until it can be made, `queue` does not show this scheduler");
+        });
+        let running = Mutex::new(running.ok());
         let since = clock::epoch();
         let has_no_room = AtomicBool::new(false);
         Shared {
             has_no_room,
+            unrecorded: AtomicUsize::new(0),
             troubled: Mutex::default(),
             spool,
             board,
@@ -158,7 +160,8 @@ impl Shared {
     /// Whether the spool is there, whether it has room, and whether it is watched.
     pub fn health(&self) -> (bool, bool, bool) {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        (!is(&self.has_no_spool), !is(&self.has_no_room), is(&self.is_watching))
+        let has_room = !is(&self.has_no_room) && self.unrecorded.load(Ordering::Relaxed) == 0;
+        (!is(&self.has_no_spool), has_room, is(&self.is_watching))
     }
 
     /// Something of a message can't be read for now; it is tried again and again, and told of once.
@@ -225,8 +228,11 @@ impl Shared {
 
     /// Lets others know how this process and its relays are, and what its workers are on.
     pub fn publish(&self) {
-        let Some(running) = &self.running else { return };
-        let running = running.lock();
+        let mut running = self.running.lock();
+        if running.is_none() {
+            *running = begin_running(&self.spool).ok();
+        }
+        let Some(running) = &*running else { return };
         let current = self.current();
         let scheduler = Scheduler {
             host: running::host(),
@@ -260,6 +266,10 @@ impl Shared {
         self.board.wake();
         self.tell(|| Happening::Reloaded);
     }
+}
+
+fn begin_running(spool: &Spool) -> Result<Running, DiskError> {
+    Running::begin(spool, &running::host(), std::process::id())
 }
 
 /// How many workers a list's messages may have together.

@@ -4,7 +4,7 @@
 //! final dot and before the checkpoint repeats this transaction; one that the relay answered only in part (LMTP) is
 //! recorded as far as it was answered.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -78,6 +78,22 @@ enum Verdict {
     Believe,
     /// A mistake, of somebody's.
     Hold,
+}
+
+/// That a worker waits to record what was sent, as long as it does.
+struct Waits<'s>(&'s AtomicUsize);
+
+impl Waits<'_> {
+    fn begin(unrecorded: &AtomicUsize) -> Waits<'_> {
+        unrecorded.fetch_add(1, Ordering::Relaxed);
+        Waits(unrecorded)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Sorted {
@@ -535,11 +551,11 @@ impl Worker {
         message: &OpenMessage,
         mut write: impl FnMut() -> Result<(), DiskError>,
     ) -> Result<(), End> {
-        let mut told = false;
+        let mut waits = None;
         loop {
             let error = match write() {
                 Ok(()) => {
-                    if told {
+                    if waits.is_some() {
                         info!(message_id = %message.folder.id(), "the disk takes writes again: goes on");
                     }
                     return Ok(());
@@ -550,12 +566,12 @@ impl Worker {
                 Err(error) if error.is_exists() => return Err(End::NotHeld(NotHeld::Lost)),
                 Err(error) => error,
             };
-            if !told {
+            if waits.is_none() {
                 let fate = "its last transaction was sent and is not recorded: the packet stays claimed and nothing \
                             more of it is sent until this works; if this process dies before, those recipients get \
                             the message twice";
                 error!(message_id = %message.folder.id(), "{}", error.fate(fate));
-                told = true;
+                waits = Some(Waits::begin(&self.shared.unrecorded));
             }
             if self.shared.board.pause(Instant::now() + DISK_PAUSE) {
                 self.shared.leaves_uncertain(self.index);

@@ -104,7 +104,7 @@ impl Scrape {
                 }
             }
         }
-        let help = "Messages in state waiting of which nothing is sent, by what is in the way";
+        let help = "Messages that are due and of which nothing is sent, by what is in the way";
         let name = "sympa_dist_queue_stuck_messages";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         // Nothing is in the way of what is held but whoever holds it.

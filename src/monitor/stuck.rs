@@ -40,6 +40,8 @@ pub enum Stuck {
         next_try: Option<u64>,
     },
     RelayPaused(String),
+    /// What would be sent now could not be recorded.
+    NoRoom,
 }
 
 /// The same in a word, for programs.
@@ -54,11 +56,13 @@ pub enum Reason {
     WindowClosed,
     NoRelay,
     RelayPaused,
+    NoRoom,
 }
 
 impl Reason {
     /// Those that keep a message from being sent which is due, where a scheduler runs.
-    pub const IN_THE_WAY: [Reason; 4] = [Reason::Paused, Reason::WindowClosed, Reason::NoRelay, Reason::RelayPaused];
+    pub const IN_THE_WAY: [Reason; 5] =
+        [Reason::Paused, Reason::WindowClosed, Reason::NoRelay, Reason::RelayPaused, Reason::NoRoom];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,13 +74,19 @@ impl Reason {
             Reason::WindowClosed => "window_closed",
             Reason::NoRelay => "no_relay",
             Reason::RelayPaused => "relay_paused",
+            Reason::NoRoom => "no_room",
         }
     }
 }
 
 /// Whether a message is stuck, and not only in a state that has its own time.
 pub fn is_stuck(state: State, reason: Option<Reason>) -> bool {
-    state == State::Waiting && reason.is_some()
+    match state {
+        State::Waiting => reason.is_some(),
+        // Whoever has it waits for the disk.
+        State::Active => reason == Some(Reason::NoRoom),
+        State::Held | State::Scheduled | State::Deferred => false,
+    }
 }
 
 /// How many of a message's recipients are sent to as things are: what a time left can be promised for.
@@ -95,6 +105,7 @@ impl Stuck {
             Stuck::WindowClosed { .. } => Reason::WindowClosed,
             Stuck::NoRelay { .. } => Reason::NoRelay,
             Stuck::RelayPaused(_) => Reason::RelayPaused,
+            Stuck::NoRoom => Reason::NoRoom,
         }
     }
 
@@ -114,6 +125,7 @@ impl Stuck {
                 format!("no relay: {why}{next}")
             }
             Stuck::RelayPaused(relay) => format!("no relay: {relay} is paused"),
+            Stuck::NoRoom => "the spool's disk takes no writes: what is sent could not be recorded".into(),
         }
     }
 }
@@ -135,6 +147,7 @@ pub struct Circumstances<'c> {
     /// Of all schedulers on this spool. `None`: none runs.
     relays: Option<Vec<&'c Relay>>,
     lists: Option<&'c Lists>,
+    has_room: bool,
     /// What is in the way of each list's messages; where no list has settings of its own, of every list's, as `""`.
     known: RefCell<HashMap<String, Option<Arc<Stuck>>>>,
 }
@@ -142,14 +155,19 @@ pub struct Circumstances<'c> {
 impl<'c> Circumstances<'c> {
     /// As a scheduler sees them.
     pub fn inside(now: Epoch, pauses: &'c [Paused], relays: Vec<&'c Relay>, lists: Option<&'c Lists>) -> Self {
-        Circumstances { now, pauses, relays: Some(relays), lists, known: RefCell::default() }
+        Circumstances { now, pauses, relays: Some(relays), lists, has_room: true, known: RefCell::default() }
     }
 
     /// As they are seen from the spool; `lists`: of this host's configuration.
     pub fn outside(now: Epoch, pauses: &'c [Paused], schedulers: &'c [Scheduler], lists: &'c Lists) -> Self {
         let relays = || schedulers.iter().flat_map(|scheduler| &scheduler.relays).collect();
         let relays = (!schedulers.is_empty()).then(relays);
-        Circumstances { now, pauses, relays, lists: Some(lists), known: RefCell::default() }
+        Circumstances { now, pauses, relays, lists: Some(lists), has_room: true, known: RefCell::default() }
+    }
+
+    /// Whether what is sent could be recorded.
+    pub fn with_room(self, has_room: bool) -> Self {
+        Circumstances { has_room, ..self }
     }
 
     /// What is in the way of the message, if anything is.
@@ -161,6 +179,7 @@ impl<'c> Circumstances<'c> {
             return Some(Arc::new(Stuck::Paused(paused.pause.clone())));
         }
         let stuck = match asked.state {
+            State::Active | State::Waiting if !self.has_room && self.relays.is_some() => Stuck::NoRoom,
             State::Active => return None,
             State::Held => Stuck::Held(asked.held.cloned()),
             State::Scheduled => Stuck::NotBefore(asked.not_before?.0),
@@ -262,6 +281,12 @@ mod tests {
             pause: Some(Pause { since: 1, by: "pat".into(), why: "a look".into(), until: None }),
         };
         let pauses = [pause(PauseName::List("other@my.dom".into())), pause(PauseName::Relay("smtp://first".into()))];
+        let full = Circumstances::inside(now, &[], vec![&up], None).with_room(false);
+        for state in [State::Waiting, State::Active] {
+            let why = full.of(&asked(&other, state)).unwrap();
+            assert!(why.reason() == Reason::NoRoom && is_stuck(state, Some(Reason::NoRoom)), "{why:?}");
+        }
+        assert_eq!(told(&full, &other, State::Held).as_deref(), Some("held"));
         let paused = Circumstances::inside(now, &pauses, vec![&up], None);
         assert_eq!(told(&paused, &other, State::Waiting).as_deref(), Some("paused by pat: a look"));
         assert_eq!(told(&paused, &news, State::Waiting).as_deref(), Some("no relay: smtp://first is paused"));

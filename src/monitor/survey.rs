@@ -363,7 +363,9 @@ impl Survey {
         for work in work(&self.schedulers) {
             working.entry(&work.message).or_default().push(work);
         }
-        let circumstances = Circumstances::outside(now.epoch(), &self.pauses, &self.schedulers, &self.lists);
+        let has_room = self.spool.as_ref().is_none_or(Spool::has_room);
+        let circumstances =
+            Circumstances::outside(now.epoch(), &self.pauses, &self.schedulers, &self.lists).with_room(has_room);
         let mut levels = [LevelSum::default(); Priority::COUNT];
         let mut lines: Vec<Line> = Vec::with_capacity(self.messages.len());
         for (id, known) in &self.messages {

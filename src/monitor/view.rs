@@ -220,7 +220,8 @@ impl View {
 
     fn surroundings(&self) -> Surroundings {
         let (working, relays, current) = (self.live.working(), self.live.relays(), self.live.current());
-        Surroundings { now: clock::now(), working, relays, current }
+        let has_room = self.live.readiness().room;
+        Surroundings { now: clock::now(), working, relays, current, has_room }
     }
 
     pub fn summary(&self) -> Summary {

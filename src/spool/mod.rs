@@ -143,6 +143,11 @@ impl Spool {
         Some((look.modified, look.modified_nanos))
     }
 
+    /// Whether more than next to nothing can be written here.
+    pub fn has_room(&self) -> bool {
+        self.root.require_room().is_ok()
+    }
+
     /// Refuses to go on as somebody other than the spool's owner: files that one user leaves behind, another could not
     /// take further.
     pub fn require_owner(&self) -> Result<()> {

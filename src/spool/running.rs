@@ -37,6 +37,28 @@ pub struct Scheduler {
     pub sent: [u64; Level::COUNT],
 }
 
+impl Scheduler {
+    /// One of which no more is known than that it runs.
+    fn silent(name: &SchedulerName) -> Scheduler {
+        Scheduler {
+            host: name.host.clone(),
+            pid: name.pid,
+            since: 0,
+            version: String::new(),
+            workers: 0,
+            relays: Vec::new(),
+            work: Vec::new(),
+            rates: BTreeMap::new(),
+            sent: [0; Level::COUNT],
+        }
+    }
+
+    /// It runs, and nothing else is known of it: the rest is empty.
+    pub fn is_silent(&self) -> bool {
+        self.version.is_empty()
+    }
+}
+
 /// A packet in a worker's hands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Work {
@@ -134,15 +156,15 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
         if !runs(&name) && file.try_lock().unwrap_or(false) {
             continue;
         }
+        let mut said = None;
         for _ in 0..MOST_LOOKS {
-            if file.look()?.size > MAX_LENGTH {
+            if said.is_some() || file.look()?.size > MAX_LENGTH {
                 break;
             }
-            if let Ok(scheduler) = serde_json::from_slice::<Scheduler>(&file.read_all(MAX_LENGTH)?) {
-                schedulers.push(scheduler);
-                break;
-            }
+            said = serde_json::from_slice(&file.read_all(MAX_LENGTH)?).ok();
         }
+        // It holds the lock, so it is there: it has not said anything yet, or there is no room to.
+        schedulers.push(said.unwrap_or_else(|| Scheduler::silent(&name)));
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     Ok(schedulers)
@@ -179,7 +201,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
         let running = Running::begin(&spool, "mail.example.org", 17).unwrap();
-        assert_eq!(list(&spool).unwrap(), [], "it has said nothing yet");
+        let said = list(&spool).unwrap();
+        assert!(said.len() == 1 && said[0].is_silent() && said[0].pid == 17, "it has said nothing yet: {said:?}");
         let relay = Relay {
             relay: "smtp://relay".into(),
             state: "open".into(),

@@ -7,8 +7,10 @@ use sympa_dist::spool::layout::PauseName;
 use sympa_dist::spool::pause::{self, Pause};
 
 use crate::served::{BIG, HELD, Served, two_messages};
-use crate::support::relay::{Dot, Policy, Relay};
-use crate::support::spool::{members, wait_until};
+use crate::support::mount::Mount;
+use crate::support::program;
+use crate::support::relay::{Counter, Dot, Policy, Rcpt, Relay};
+use crate::support::spool::{TestSpool, members, wait_until};
 
 /// A metric's figure, by its name and labels.
 fn metric(served: &Served, series: &str) -> f64 {
@@ -19,6 +21,11 @@ fn metric(served: &Served, series: &str) -> f64 {
 
 fn stuck_at_5(served: &Served, reason: &str) -> f64 {
     metric(served, &format!("sympa_dist_queue_stuck_messages{{priority=\"5\",reason=\"{reason}\"}}"))
+}
+
+fn queue_of(served: &Served) -> String {
+    let shown = program::command().arg("--spool").arg(served.spool.path()).arg("queue").output().unwrap();
+    String::from_utf8(shown.stdout).unwrap()
 }
 
 #[test]
@@ -63,4 +70,52 @@ fn a_time_left_is_told_for_what_goes_on_and_not_for_what_is_stopped() {
     assert!((figure("time_left") * figure("rate") - going).abs() < 0.5, "{level}");
     assert!((queue["time_left"].as_f64().unwrap() * queue["rate"].as_f64().unwrap() - going).abs() < 0.5, "{queue}");
     assert_eq!(queue["levels"][10]["time_left"], Value::Null);
+}
+
+#[test]
+fn a_disk_that_fills_up_while_mail_is_sent_is_told_of_wherever_somebody_looks() {
+    let mount = Mount::new("size=4m");
+    let spool = TestSpool::inside(mount.path());
+    let ballast = mount.path().join("ballast");
+    let (dots, theirs) = (Counter::default(), ballast.clone());
+    // In the second transaction the disk becomes full, and more has to be put on record than fits in a file's last page.
+    let later: &str = Box::leak(format!("450 4.2.1 {}", "later ".repeat(80)).into_boxed_str());
+    let policy = Policy::new().rcpt(move |recipient, tries| match tries {
+        0 if !recipient.contains("0@") => Rcpt::Say(later),
+        _ => Rcpt::Take,
+    });
+    let relay = Relay::start(policy.dot(move |_| {
+        if dots.next() == 1 {
+            let _ = std::io::copy(&mut std::io::repeat(b'x'), &mut std::fs::File::create(&theirs).unwrap());
+        }
+        Dot::Take
+    }));
+    spool.put_packets("5", BIG, &[members("m", 500)]);
+    let served = Served::start(spool, &relay.url().to_string(), &[]);
+    let ready = || served.ask("GET", "/readyz", &[], "");
+    let is_full = || ready().0 == 503 && ready().2.contains("\"room\":false");
+    wait_until("it says so", is_full, || ready().2);
+    let row = || served.get(&format!("/api/v1/messages/{BIG}"));
+    wait_until("of the message, too", || row()["stuck_reason"] == "no_room", || row().to_string());
+    let queue = || queue_of(&served);
+    assert!(queue().contains("stuck: the spool's disk takes no writes"), "{}", queue());
+    std::fs::remove_file(ballast).unwrap();
+    wait_until("it goes on", || ready().0 == 200, || ready().2);
+    let taken = || relay.record().taken.len();
+    wait_until("all that is due is sent", || taken() == 10, || taken().to_string());
+}
+
+#[test]
+fn a_scheduler_that_had_no_room_to_say_how_it_is_is_not_taken_for_none() {
+    let mount = Mount::new("size=1m");
+    let spool = TestSpool::inside(mount.path());
+    spool.put_packets("5", BIG, &[members("m", 5)]);
+    // Where the server's token will lie.
+    std::fs::write(spool.path().join("incoming/.token"), crate::served::TOKEN).unwrap();
+    let ballast = mount.path().join("ballast");
+    let _ = std::io::copy(&mut std::io::repeat(b'x'), &mut std::fs::File::create(&ballast).unwrap());
+    let served = Served::idle(spool);
+    let queue = || queue_of(&served);
+    wait_until("it looks", || queue().contains("takes no writes"), queue);
+    assert!(!queue().contains("no scheduler runs"), "{}", queue());
 }

@@ -58,13 +58,14 @@ pub struct Surroundings {
     pub working: Vec<Working>,
     pub relays: Vec<RelayState>,
     pub current: Option<Arc<Current>>,
+    pub has_room: bool,
 }
 
 impl Surroundings {
     pub fn circumstances<'s>(&'s self, pauses: &'s [Paused]) -> Circumstances<'s> {
         let relays = self.relays.iter().map(|state| &state.relay).collect();
         let lists: Option<&Lists> = self.current.as_ref().map(|current| &current.settings.lists);
-        Circumstances::inside(self.now.epoch(), pauses, relays, lists)
+        Circumstances::inside(self.now.epoch(), pauses, relays, lists).with_room(self.has_room)
     }
 }
 
