@@ -150,6 +150,11 @@ impl Live {
         report.into_iter().zip(used).map(state).collect()
     }
 
+    /// Looks whether the spool is where it was; what is known of that may be as old as the last scan. Waits for the disk.
+    pub fn looks_at_the_spool(&self) -> bool {
+        self.scheduler().is_some_and(|shared| shared.spool.seems_here())
+    }
+
     pub fn readiness(&self) -> Readiness {
         let Some(shared) = self.scheduler() else { return Readiness::default() };
         let (spool, room, watch) = shared.health();

@@ -44,6 +44,7 @@ pub mod running;
 pub mod set_aside;
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::mail::{MessageId, Priority};
@@ -112,6 +113,13 @@ impl Spool {
             dirs.map(|dir| Ok(dir.look_self()?.identity)).collect()
         };
         Ok(if dirs(self)? == dirs(&there)? { Place::Here } else { Place::Another })
+    }
+
+    /// The same in one look, for whoever asks often: whether its `distribute/` is still there under its name.
+    pub fn seems_here(&self) -> bool {
+        let there = std::fs::metadata(self.path().join(layout::DISTRIBUTE));
+        let identity = there.map(|there| Identity::new(there.dev(), there.ino()));
+        identity.ok().is_some_and(|there| self.distribute.look_self().is_ok_and(|own| own.identity == there))
     }
 
     /// Where it is, as it was named.

@@ -119,3 +119,17 @@ fn a_scheduler_that_had_no_room_to_say_how_it_is_is_not_taken_for_none() {
     wait_until("it looks", || queue().contains("takes no writes"), queue);
     assert!(!queue().contains("no scheduler runs"), "{}", queue());
 }
+
+#[test]
+fn a_spool_that_has_gone_is_not_ready_from_the_next_question_on() {
+    let relay = Relay::start(Policy::new());
+    let served = Served::start(TestSpool::new(), &relay.url().to_string(), &[]);
+    let ready = || served.ask("GET", "/readyz", &[], "");
+    wait_until("it is ready", || ready().0 == 200, || ready().2);
+    let away = served.spool.path().with_extension("away");
+    std::fs::rename(served.spool.path(), &away).unwrap();
+    let (status, _, body) = ready();
+    assert!(status == 503 && body.contains("\"spool\":false"), "{body}");
+    std::fs::rename(&away, served.spool.path()).unwrap();
+    wait_until("it is ready again", || ready().0 == 200, || ready().2);
+}

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -21,6 +22,10 @@ use crate::monitor::row::Row;
 use crate::spool::running;
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
+/// One look at the spool at a time: of a disk that hangs, nobody asks anything more.
+static LOOK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// For the spool's disk.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages in one answer.
 const MOST: usize = 10_000;
 const USUAL: usize = 1000;
@@ -40,7 +45,18 @@ pub fn add_to(routes: Routes) -> Routes {
 }
 
 async fn ready(State(served): State<App>) -> Response {
-    let ready = served.view.live.readiness();
+    let mut ready = served.view.live.readiness();
+    let live = served.view.live.clone();
+    let look = async {
+        let turn = LOOK.lock().await;
+        let look = move || {
+            let _turn = turn;
+            live.looks_at_the_spool()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+    };
+    // A file server that hangs is none that mail could be sent from.
+    ready.spool &= tokio::time::timeout(PATIENCE, look).await.unwrap_or(false);
     let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": ready.is_ready(), "spool": ready.spool, "room": ready.room, "watch": ready.watch, "relay": ready.relay,
