@@ -28,13 +28,28 @@ pub struct Scheduler {
     /// What its workers are on, by worker. As of a second ago or so; nothing while all of them wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub work: Vec<Work>,
-    /// How fast messages go, by id: recipients a second that got an outcome, over the last minute. At most
-    /// [`MOST_RATES`], the fastest; nothing while all workers wait.
+    /// How fast messages go, by id: as [`Pace`] has it. At most [`MOST_RATES`], the fastest; nothing while all workers wait.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
     /// Recipients that relays took since `since`, by level. Grows only.
     #[serde(default)]
     pub sent: [u64; Level::COUNT],
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+/// How fast all of it goes: recipients a second who were tried for the first time, over the last minute, or since something is
+/// being sent, whichever is shorter.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// When this was written, once a second while something is sent; unix seconds.
+    pub at: u64,
+    pub rate: f64,
+    /// By level.
+    pub levels: [f64; Level::COUNT],
+    /// Recipients who were tried for the first time since the scheduler's `since`, by level. Grows only.
+    pub passed: [u64; Level::COUNT],
 }
 
 /// A packet in a worker's hands.
@@ -208,6 +223,7 @@ mod tests {
             work: vec![],
             rates: BTreeMap::new(),
             sent: [7; Level::COUNT],
+            pace: Pace { at: 6, rate: 12.5, passed: [8; Level::COUNT], ..Pace::default() },
         };
         let busy = Scheduler { work: vec![work], rates, ..idle.clone() };
         for me in [busy, idle] {
@@ -239,6 +255,7 @@ mod tests {
             work: vec![],
             rates: (0..workers).map(|n| (format!("my-list@my.dom.1192613090.{n}"), 1.0)).collect(),
             sent: [0; Level::COUNT],
+            pace: Pace::default(),
         };
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (0..2000).for_each(|n| running.write(&of(n % 20)).unwrap()));
