@@ -210,4 +210,27 @@ mod tests {
         assert_eq!(rows[2], others);
         assert_eq!(ListRow::leading(vec![list(1)], 5).len(), 2, "those that are there, and the others, always");
     }
+
+    #[test]
+    fn the_oldest_for_whoever_is_called_at_night_is_of_what_is_sent_or_waits_for_its_turn() {
+        let oldest = |messages: &[(u64, State, Option<Reason>)]| {
+            let mut level = LevelRow::empty("5".parse().unwrap());
+            for &(arrival, state, reason) in messages {
+                let (left, deferred, failed, done) = (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+                level.add(&MessageTally { state, elsewhere: false, left, deferred, failed, done, arrival }, reason);
+            }
+            (level.oldest_arrival_time, level.oldest_due)
+        };
+        let late = [
+            (1, State::Deferred, Some(Reason::Deferred)),
+            (2, State::Scheduled, Some(Reason::NotBefore)),
+            (3, State::Held, Some(Reason::Held)),
+            (4, State::Waiting, Some(Reason::WindowClosed)),
+        ];
+        assert_eq!(oldest(&late), (Some(1), None));
+        let due = [(5, State::Waiting, None), (6, State::Active, None), (7, State::Waiting, Some(Reason::NoRelay))];
+        assert_eq!(oldest(&[&late[..], &due[..]].concat()), (Some(1), Some(5)));
+        assert_eq!(oldest(&due[1..]), (Some(6), Some(6)));
+        assert_eq!(oldest(&due[2..]), (Some(7), Some(7)));
+    }
 }

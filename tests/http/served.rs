@@ -69,6 +69,15 @@ impl Served {
         wait_until(text, is_there, String::new);
     }
 
+    /// All that it logs up to there.
+    pub fn log_until(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(text)) {
+            lines.push(self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{text:?} never came: {lines:?}")));
+        }
+        lines
+    }
+
     /// Status, head and body.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
