@@ -305,3 +305,60 @@ fn time_of(look: &Look) -> u64 {
     }
     look.modified.saturating_mul(1_000_000_000).saturating_add(look.modified_nanos)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::live::Live;
+
+    #[test]
+    fn samples_are_taken_while_events_come_without_a_pause() {
+        let dir = tempfile::tempdir().unwrap();
+        Spool::create(&Disk::default(), dir.path()).unwrap();
+        let live = Arc::new(Live::default());
+        let view = View::start(live.clone(), dir.path()).unwrap();
+        let sampled = || view.model.lock().history.minutes().iter().map(|minute| minute.deferred).sum::<u64>();
+        for round in 1..=3 {
+            live.tally.levels[5].deferred.inc_by(7);
+            // Ten a second.
+            let mut events = 0;
+            while sampled() < 7 * round {
+                assert!(events < 300, "nothing was sampled while {events} events came");
+                live.events.tell(|| Happening::RelayUp { relay: "smtp://relay".into() });
+                events += 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_read_where_it_is_known_to_be_and_looked_for_only_if_it_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let put = |place: &str, recipients: &str| {
+            let place = dir.path().join("distribute").join(place);
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(place.join("recipients.mail.0001"), recipients).unwrap();
+            std::fs::write(place.join("message"), "Subject: a\n\n").unwrap();
+        };
+        let found = |priority: &str, name: &str| {
+            let found = read(&spool, priority.parse().unwrap(), &name.parse().unwrap(), 0, false).unwrap();
+            match found {
+                Found::Message(message, _) => Some((message.priority.to_string(), message.left())),
+                _ => None,
+            }
+        };
+        put("5/l@x.org.1.1:at4000000000", "a@x.org\nb@x.org\n");
+        // Whoever looks for the id finds the plain name first.
+        put("3/l@x.org.1.1", "a@x.org\n");
+        assert_eq!(found("5", "l@x.org.1.1:at4000000000"), Some(("5".into(), 2)));
+        assert_eq!(found("5", "l@x.org.1.1:at4000000007"), Some(("3".into(), 1)));
+        assert_eq!(found("5", "l@x.org.1.2"), None);
+        let name: MessageName = "l@x.org.1.1".parse().unwrap();
+        let changed = spool.at("3".parse().unwrap()).look("l@x.org.1.1").unwrap().unwrap();
+        let before = changed.modified * 1_000_000_000 + changed.modified_nanos;
+        let again = |before| read(&spool, "3".parse().unwrap(), &name, before, true).unwrap();
+        assert!(matches!(again(before), Found::Message(_, 0)), "it was changed a moment ago, and may be so again");
+        assert!(matches!(again(0), Found::Message(..)));
+    }
+}
