@@ -50,6 +50,8 @@ pub struct Follower {
     /// When the next sample is due, and when the last one was taken.
     next: Option<Instant>,
     last: Option<Instant>,
+    /// An event has come since.
+    is_news: bool,
     /// The directories are to be listed with the next tick.
     has_gone: bool,
     /// The log was told that the spool can't be read.
@@ -68,6 +70,7 @@ impl Follower {
             read: HashMap::new(),
             next: Some(Instant::now()),
             last: None,
+            is_news: false,
             has_gone: false,
             is_told: false,
         }
@@ -109,12 +112,13 @@ impl Follower {
             };
             if let Some(event) = event {
                 self.hear(event);
-                self.wake();
+                self.is_news = true;
+                self.next = self.next.or_else(|| Some(Instant::now() + TICK));
             }
         }
     }
 
-    /// There is a reason to take a sample soon.
+    /// Somebody looks.
     fn wake(&mut self) {
         let soon = || self.last.map_or_else(Instant::now, |last| last + TICK);
         self.next = self.next.or_else(|| Some(soon()));
@@ -152,7 +156,8 @@ impl Follower {
         let mut model = self.view.model.lock();
         let queued = model.queued();
         model.history.sample(clock::now(), &self.view.live.tally, queued);
-        !working.is_empty() || is_sent_elsewhere
+        // Others may take up what an event told of, and say so a second later.
+        !working.is_empty() || is_sent_elsewhere || std::mem::take(&mut self.is_news)
     }
 
     /// Takes in what other schedulers do. Whether they do anything.
