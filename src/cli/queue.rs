@@ -198,7 +198,7 @@ impl Queue {
                 continue;
             }
             let Scheduler { host, pid, workers, since, .. } = scheduler;
-            if scheduler.is_silent() {
+            if scheduler.is_unknown() {
                 writeln!(out, "{host} {pid}: it runs, and could not say how it is")?;
                 continue;
             }

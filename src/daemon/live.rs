@@ -13,6 +13,7 @@ use crate::spool::running;
 
 use super::clock;
 use super::events::Events;
+use super::rate::Rates;
 use super::settings::Settings;
 pub use super::shared::Current;
 use super::shared::{MAX_WORKERS, Shared};
@@ -133,6 +134,11 @@ impl Live {
             })
         };
         shared.in_flight.iter().enumerate().filter_map(working).collect()
+    }
+
+    /// How fast it goes, as of a second ago.
+    pub fn rates(&self) -> Arc<Rates> {
+        self.scheduler().map(|shared| shared.rates()).unwrap_or_default()
     }
 
     /// The numbers of the threads that could work: those of express workers begin at [`MAX_WORKERS`].

@@ -29,7 +29,7 @@ pub struct OpenMessage {
     pub recipients: u64,
     /// Of the whole message, by its producer's word.
     pub recipients_total: Option<u64>,
-    /// Recipients that got an outcome since it was opened.
+    /// Recipients who were tried for the first time since it was opened.
     pub passed: AtomicU64,
     deck: Mutex<Deck>,
     bodies: Mutex<HashMap<Mode, Arc<Body>>>,

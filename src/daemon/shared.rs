@@ -1,6 +1,6 @@
 //! What all threads of one scheduler share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::mail::{Epoch, Level, MessageId, Moment, PacketName};
 use crate::spool::Spool;
 use crate::spool::disk::DiskError;
 use crate::spool::layout::packet_file;
-use crate::spool::running::{self, Running, Scheduler};
+use crate::spool::running::{self, Pace, Running, Scheduler};
 
 use super::board::{Board, ListLimit};
 use super::clock;
@@ -24,6 +24,7 @@ use super::events::Happening;
 use super::live::Live;
 use super::message::OpenMessage;
 use super::pauses::Pauses;
+use super::rate::Rates;
 use super::relays::Relays;
 use super::settings::{MAX_EXPRESS, Settings};
 
@@ -53,8 +54,8 @@ pub struct Shared {
     /// `None`: it could not be made yet.
     running: Mutex<Option<Running>>,
     since: Epoch,
-    /// How fast messages went when that was looked at last.
-    rates: Mutex<BTreeMap<String, f64>>,
+    /// How fast it went when that was looked at last.
+    rates: Mutex<Arc<Rates>>,
     /// The scheduler's thread knows that something is being sent.
     is_stirred: AtomicBool,
     stirred: (Sender<()>, Receiver<()>),
@@ -205,8 +206,12 @@ impl Shared {
         self.is_stirred.store(is_stirred, Ordering::SeqCst);
     }
 
-    pub fn set_rates(&self, rates: BTreeMap<String, f64>) {
-        *self.rates.lock() = rates;
+    pub fn set_rates(&self, rates: Rates) {
+        *self.rates.lock() = Arc::new(rates);
+    }
+
+    pub fn rates(&self) -> Arc<Rates> {
+        self.rates.lock().clone()
     }
 
     fn work(&self) -> Vec<running::Work> {
@@ -233,7 +238,8 @@ impl Shared {
             *running = begin_running(&self.spool).ok();
         }
         let Some(running) = &*running else { return };
-        let current = self.current();
+        let (current, rates) = (self.current(), self.rates());
+        let levels = &self.live.tally.levels;
         let scheduler = Scheduler {
             host: running::host(),
             pid: std::process::id(),
@@ -242,8 +248,14 @@ impl Shared {
             workers: current.settings.run.workers.get() + current.settings.run.express_workers,
             relays: current.relays.report(Instant::now(), clock::epoch()),
             work: self.work(),
-            rates: self.rates.lock().clone(),
-            sent: std::array::from_fn(|level| self.live.tally.levels[level].sent.get()),
+            rates: rates.messages.clone(),
+            sent: std::array::from_fn(|level| levels[level].sent.get()),
+            pace: Pace {
+                at: clock::epoch().0,
+                rate: rates.all,
+                levels: rates.levels,
+                passed: std::array::from_fn(|level| levels[level].passed.get()),
+            },
         };
         if let Err(error) = running.write(&scheduler) {
             debug!("{}", error.fate("`queue` shows what was known of this scheduler before"));

@@ -1,31 +1,35 @@
-//! What goes on in this process, for whoever looks from outside: written into the spool's `running/` once a second, as long
-//! as something is sent.
+//! What goes on in this process and how fast, for whoever looks: kept for this process, and written into the spool's
+//! `running/`, once a second, as long as something is sent.
 //!
 //! The scheduler's thread does it, so that no worker waits for it. It is told when a worker has something to send after
 //! all have waited, and sets its timer only then: an idle scheduler does not wake up for this. Once nobody works, it says
-//! so, at most a second later.
+//! so, at most a second later; once nobody has for some seconds, it rests, and nothing has a rate any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::mail::{MessageId, Moment};
+use crate::mail::{Level, MessageId, Moment};
 use crate::spool::running::MOST_RATES;
 
 use super::clock;
 use super::message::OpenMessage;
-use super::rate::Rate;
+use super::rate::{PERIOD, REST, Rate, Rates};
 use super::shared::Shared;
-
-const PERIOD: Duration = Duration::from_secs(1);
+use super::tally::Tally;
 
 /// See the module.
+#[derive(Default)]
 pub struct Showing {
-    /// When it is written next. `None`: all workers wait.
+    /// When it is written next. `None`: it rests.
     pub next: Option<Instant>,
     last: Option<Instant>,
+    /// When somebody was seen to work last.
+    worked: Option<Instant>,
     paces: HashMap<MessageId, Pace>,
+    levels: [Rate; Level::COUNT],
+    all: Rate,
 }
 
 /// A message's rate, and what it is made of.
@@ -34,9 +38,12 @@ struct Pace {
     rate: Rate,
 }
 
+/// Who is on which message, and where that stands.
+type Work = Vec<(Level, Arc<OpenMessage>)>;
+
 impl Showing {
     pub fn new() -> Showing {
-        Showing { next: None, last: None, paces: HashMap::new() }
+        Showing::default()
     }
 
     /// A worker has something to send.
@@ -48,24 +55,29 @@ impl Showing {
     /// The time has come.
     pub fn show(&mut self, shared: &Shared) {
         shared.set_stirred(false);
-        let working: Vec<Arc<OpenMessage>> =
-            shared.in_flight.iter().filter_map(|slot| Some(slot.lock().as_ref()?.message.clone())).collect();
+        let work = shared.in_flight.iter().filter_map(|slot| {
+            let slot = slot.lock();
+            slot.as_ref().map(|at| (at.level, at.message.clone()))
+        });
+        let work: Work = work.collect();
         let now = Instant::now();
-        if working.is_empty() {
-            self.next = None;
-            self.paces.clear();
-        } else {
+        if !work.is_empty() {
             shared.set_stirred(true);
-            self.next = Some(now + PERIOD);
-            self.look_at(&working, clock::now());
+            self.worked = Some(now);
         }
-        shared.set_rates(self.rates(clock::now()));
+        self.look_at(&work, &shared.live.tally, clock::now());
+        let rests = self.worked.is_none_or(|worked| now.duration_since(worked) >= REST);
+        self.next = (!rests).then(|| now + PERIOD);
+        if rests {
+            self.paces.clear();
+        }
+        shared.set_rates(if rests { Rates::default() } else { self.rates(clock::now()) });
         shared.publish();
         self.last = Some(now);
     }
 
-    fn look_at(&mut self, working: &[Arc<OpenMessage>], now: Moment) {
-        for message in working {
+    fn look_at(&mut self, work: &Work, tally: &Tally, now: Moment) {
+        for (_, message) in work {
             let fresh = || Pace { message: Weak::new(), rate: Rate::default() };
             let pace = self.paces.entry(message.folder.id().clone()).or_insert_with(fresh);
             if !std::ptr::eq(pace.message.as_ptr(), Arc::as_ptr(message)) {
@@ -73,19 +85,29 @@ impl Showing {
                 *pace = Pace { message: Arc::downgrade(message), rate: Rate::default() };
             }
         }
-        self.paces.retain(|_, pace| {
+        let going: HashSet<&MessageId> = work.iter().map(|(_, message)| message.folder.id()).collect();
+        self.paces.retain(|id, pace| {
             let Some(message) = pace.message.upgrade() else { return false };
-            pace.rate.add(now, message.passed.load(Ordering::Relaxed));
+            pace.rate.add(now, message.passed.load(Ordering::Relaxed), going.contains(id));
             true
         });
+        let mut all = 0;
+        for ((level, rate), tally) in Level::all().zip(&mut self.levels).zip(&tally.levels) {
+            let passed = tally.passed.get();
+            rate.add(now, passed, work.iter().any(|(at, _)| *at == level));
+            all += passed;
+        }
+        self.all.add(now, all, !work.is_empty());
     }
 
-    /// The fastest.
-    fn rates(&self, now: Moment) -> BTreeMap<String, f64> {
-        let rate = |(id, pace): (&MessageId, &Pace)| (id.to_string(), (pace.rate.at(now) * 10.0).round() / 10.0);
-        let mut rates: Vec<(String, f64)> = self.paces.iter().map(rate).filter(|(_, rate)| *rate > 0.0).collect();
-        rates.sort_by(|a, b| b.1.total_cmp(&a.1));
-        rates.truncate(MOST_RATES);
-        rates.into_iter().collect()
+    fn rates(&self, now: Moment) -> Rates {
+        let at = |rate: &Rate| (rate.at(now) * 10.0).round() / 10.0;
+        let pace = |(id, pace): (&MessageId, &Pace)| (id.to_string(), at(&pace.rate));
+        // The fastest.
+        let mut messages: Vec<(String, f64)> = self.paces.iter().map(pace).filter(|(_, rate)| *rate > 0.0).collect();
+        messages.sort_by(|a, b| b.1.total_cmp(&a.1));
+        messages.truncate(MOST_RATES);
+        let messages: BTreeMap<String, f64> = messages.into_iter().collect();
+        Rates { messages, levels: self.levels.each_ref().map(at), all: at(&self.all) }
     }
 }

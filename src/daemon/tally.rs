@@ -33,6 +33,8 @@ pub struct LevelTally {
     pub sent: Counter,
     pub deferred: Counter,
     pub failed: Counter,
+    /// Recipients who were tried for the first time, and what became of them is written down: what [`super::rate`] is about.
+    pub passed: Counter,
     pub transactions: Counter,
     /// Messages distributed.
     pub messages: Counter,

@@ -537,10 +537,14 @@ impl Worker {
             tally.levels[self.level.index()].failed.inc_by(failed.len() as u64);
             self.tell_refused(message, possession, sorted.relay, &sorted.failed, None);
         }
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), possession.progress.next());
         self.until_recorded(message, || possession.progress.advance(&message.folder, to))?;
         tally.checkpoint_duration.observe(started.elapsed().as_secs_f64());
-        message.passed.fetch_add((to - from) as u64, Ordering::Relaxed);
+        if possession.progress.name().retry.is_none() {
+            let passed = (to - before) as u64;
+            message.passed.fetch_add(passed, Ordering::Relaxed);
+            tally.levels[self.level.index()].passed.inc_by(passed);
+        }
         Ok(())
     }
 

@@ -43,6 +43,10 @@ impl Moment {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    pub fn minus(self, time: std::time::Duration) -> Moment {
+        Moment(self.0.saturating_sub(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     pub fn plus(self, time: std::time::Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
     }

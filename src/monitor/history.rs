@@ -1,15 +1,15 @@
-//! The last hour by minutes, and rates.
+//! The last hour by minutes.
 //!
 //! Nothing wakes up to be sampled: while something is sent, the view's thread adds a sample a second; what lies between
-//! two looks without one is filled with what was known at the first.
+//! two looks without one is filled with what was known at the first. Where the clock was ahead and is set right, the minutes
+//! that have not come yet are forgotten.
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::daemon::rate::Rate;
 use crate::daemon::tally::Tally;
-use crate::mail::{Level, Moment, Priority};
+use crate::mail::{Moment, Priority};
 
 const MINUTES: usize = 60;
 
@@ -29,8 +29,6 @@ pub struct Minute {
 /// See the module.
 #[derive(Default)]
 pub struct History {
-    pub all: Rate,
-    pub levels: [Rate; Level::COUNT],
     minutes: VecDeque<Minute>,
     /// Sent, deferred and failed as they were counted last.
     counted: [u64; 3],
@@ -40,13 +38,11 @@ impl History {
     /// Takes down how things are.
     pub fn sample(&mut self, now: Moment, tally: &Tally, queued: [u32; Priority::COUNT]) {
         let mut totals = [0; 3];
-        for (rate, level) in self.levels.iter_mut().zip(&tally.levels) {
-            rate.add(now, level.sent.get());
+        for level in &tally.levels {
             for (total, counter) in totals.iter_mut().zip([&level.sent, &level.deferred, &level.failed]) {
                 *total += counter.get();
             }
         }
-        self.all.add(now, totals[0]);
         self.begin_minute(now);
         let minute = self.minutes.back_mut().expect("it has just begun");
         minute.queued = queued;
@@ -61,6 +57,7 @@ impl History {
 
     fn begin_minute(&mut self, now: Moment) {
         let time = now.epoch().0 / 60 * 60;
+        self.minutes.retain(|minute| minute.time <= time);
         let Some(&last) = self.minutes.back() else {
             let queued = [0; Priority::COUNT];
             return self.minutes.push_back(Minute { time, queued, sent: 0, deferred: 0, failed: 0 });
@@ -104,5 +101,23 @@ mod tests {
         assert_eq!(seen, [(60, 7, 100), (120, 7, 0), (180, 7, 0), (240, 0, 10)]);
         history.sample(at(60 * 1000), &tally, queued);
         assert_eq!(history.minutes().len(), MINUTES);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_leaves_no_minute_in_the_future() {
+        let (mut history, tally) = (History::default(), Tally::default());
+        let send = |history: &mut History, second: u64| {
+            tally.levels[5].sent.inc_by(10);
+            history.sample(at(second), &tally, [1; Priority::COUNT]);
+        };
+        let seen = |history: &History| -> Vec<(u64, u64)> {
+            history.minutes().iter().map(|minute| (minute.time, minute.sent)).collect()
+        };
+        [600, 4200, 4260].into_iter().for_each(|second| send(&mut history, second));
+        [660, 700, 720].into_iter().for_each(|second| send(&mut history, second));
+        assert_eq!(seen(&history), [(660, 20), (720, 10)]);
+        // A minute that was there goes on.
+        send(&mut history, 670);
+        assert_eq!(seen(&history), [(660, 30)]);
     }
 }

@@ -80,7 +80,8 @@ impl Scrape {
     /// What waits.
     fn queue(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         const MESSAGES: &[Count<LevelRow>] = &[
-            ("active", |level| level.active),
+            ("active", |level| level.active - level.elsewhere),
+            ("elsewhere", |level| level.elsewhere),
             ("waiting", |level| level.waiting),
             ("scheduled", |level| level.scheduled),
             ("deferred", |level| level.deferred_messages),
@@ -93,7 +94,11 @@ impl Scrape {
         ];
         let levels = self.view.summary().levels;
         for (name, help, counts) in [
-            ("sympa_dist_queue_messages", "Messages in the spool", MESSAGES),
+            (
+                "sympa_dist_queue_messages",
+                "Messages in the spool; elsewhere: only another scheduler on this spool is sending them",
+                MESSAGES,
+            ),
             ("sympa_dist_queue_recipients", "Recipients of messages in the spool who have not got them", RECIPIENTS),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -114,8 +119,8 @@ impl Scrape {
                 gauge(family.encode_family(&labels)?, count as f64)?;
             }
         }
-        let help =
-            "Time since the oldest message arrived, of those whose date has come and whose list's window is open";
+        let help = "Time since the oldest message arrived, of those that are being sent or wait for their turn: not for a date, a \
+             window or deferred recipients' next try";
         let name = "sympa_dist_queue_oldest_message_age_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let now = clock::epoch().0;

@@ -4,7 +4,8 @@
 //! - [`by_id`]: how it is kept.
 //! - [`row`]: how it is said.
 //! - [`stuck`]: why nothing of a message is sent.
-//! - [`history`]: rates, and the last hour by minutes.
+//! - [`history`]: the last hour by minutes.
+//! - [`paces`]: how fast it goes, of all schedulers together.
 //! - [`preemptions`]: the last ones.
 //! - [`event_log`]: what happens, on disk, for later.
 //! - [`metrics`]: all of it for Prometheus.
@@ -24,6 +25,7 @@ pub mod history;
 pub mod http;
 #[cfg(feature = "http")]
 pub mod metrics;
+mod paces;
 #[cfg(feature = "http")]
 pub mod preemptions;
 #[cfg(feature = "http")]

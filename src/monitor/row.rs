@@ -31,7 +31,7 @@ pub struct Row {
     pub next_try: Option<u64>,
     pub workers: usize,
     pub held: Option<Note>,
-    /// Recipients a second, over the last minute.
+    /// As [`crate::daemon::rate`] has it.
     pub rate: f64,
     /// Seconds; none where nothing moves.
     pub time_left: Option<f64>,
@@ -55,6 +55,9 @@ pub struct LevelRow {
     pub priority: String,
     pub messages: u64,
     pub active: u64,
+    /// Of those: only another scheduler on this spool sends them.
+    #[serde(skip)]
+    pub elsewhere: u64,
     pub waiting: u64,
     /// Of those that wait: something else than their turn is in the way.
     pub stuck: u64,
@@ -65,8 +68,8 @@ pub struct LevelRow {
     pub failed: u64,
     pub recipients_done: u64,
     pub oldest_arrival_time: Option<u64>,
-    /// The same, without those whose time has not come, by their date or their list's window: what they wait for is that.
-    /// For whoever is called at night.
+    /// The same, of those that are sent or wait for their turn: not of what is held, waits for its date, its list's window or
+    /// its deferred recipients' next try. For whoever is called at night.
     #[serde(skip)]
     pub oldest_due: Option<u64>,
     pub rate: f64,
@@ -96,6 +99,8 @@ pub const OTHER_LISTS: &str = "other";
 /// A message's recipients, by what became of them.
 pub(super) struct MessageTally {
     pub state: State,
+    /// It is active, and not by this process.
+    pub elsewhere: bool,
     pub left: u64,
     pub deferred: u64,
     pub failed: u64,
@@ -109,6 +114,7 @@ impl LevelRow {
             priority: priority.to_string(),
             messages: 0,
             active: 0,
+            elsewhere: 0,
             waiting: 0,
             stuck: 0,
             scheduled: 0,
@@ -133,7 +139,7 @@ impl LevelRow {
             let at = Reason::IN_THE_WAY.iter().position(|known| Some(*known) == reason);
             at.into_iter().for_each(|at| self.in_the_way[at] += 1);
         }
-        self.going += going(message.left, reason);
+        self.elsewhere += u64::from(message.elsewhere && message.state == State::Active);
         match message.state {
             State::Active => self.active += 1,
             State::Scheduled => self.scheduled += 1,
@@ -141,13 +147,19 @@ impl LevelRow {
             State::Waiting => self.waiting += 1,
             State::Held => {}
         }
-        self.recipients_left += message.left;
-        self.deferred += message.deferred;
-        self.failed += message.failed;
-        self.recipients_done += message.done;
+        for (sum, figure) in [
+            (&mut self.going, going(message.left, reason)),
+            (&mut self.recipients_left, message.left),
+            (&mut self.deferred, message.deferred),
+            (&mut self.failed, message.failed),
+            (&mut self.recipients_done, message.done),
+        ] {
+            *sum = sum.saturating_add(figure);
+        }
         let oldest = self.oldest_arrival_time.map_or(message.arrival, |oldest| oldest.min(message.arrival));
         self.oldest_arrival_time = Some(oldest);
-        if message.state != State::Scheduled && reason != Some(Reason::WindowClosed) {
+        let is_due = matches!(message.state, State::Active | State::Waiting);
+        if is_due && reason != Some(Reason::WindowClosed) {
             self.oldest_due = Some(self.oldest_due.map_or(message.arrival, |oldest| oldest.min(message.arrival)));
         }
     }
@@ -155,10 +167,20 @@ impl LevelRow {
 
 impl ListRow {
     pub(super) fn add(&mut self, message: &MessageTally) {
-        self.messages += 1;
-        self.recipients_left += message.left;
-        self.deferred += message.deferred;
-        self.failed += message.failed;
+        self.take_in(&ListRow {
+            messages: 1,
+            recipients_left: message.left,
+            deferred: message.deferred,
+            failed: message.failed,
+            ..ListRow::default()
+        });
+    }
+
+    fn take_in(&mut self, other: &ListRow) {
+        self.messages += other.messages;
+        self.recipients_left = self.recipients_left.saturating_add(other.recipients_left);
+        self.deferred = self.deferred.saturating_add(other.deferred);
+        self.failed = self.failed.saturating_add(other.failed);
     }
 
     /// The `most` with the most recipients left by themselves, and what all others have together.
@@ -166,10 +188,7 @@ impl ListRow {
         lists.sort_by(|a, b| (b.recipients_left, b.messages, &a.list).cmp(&(a.recipients_left, a.messages, &b.list)));
         let mut others = ListRow { list: OTHER_LISTS.into(), ..ListRow::default() };
         for list in lists.drain(most.min(lists.len())..) {
-            others.messages += list.messages;
-            others.recipients_left += list.recipients_left;
-            others.deferred += list.deferred;
-            others.failed += list.failed;
+            others.take_in(&list);
         }
         lists.push(others);
         lists
@@ -190,5 +209,28 @@ mod tests {
         let others = ListRow { list: "other".into(), messages: 3, recipients_left: 6, deferred: 6, failed: 9 };
         assert_eq!(rows[2], others);
         assert_eq!(ListRow::leading(vec![list(1)], 5).len(), 2, "those that are there, and the others, always");
+    }
+
+    #[test]
+    fn the_oldest_for_whoever_is_called_at_night_is_of_what_is_sent_or_waits_for_its_turn() {
+        let oldest = |messages: &[(u64, State, Option<Reason>)]| {
+            let mut level = LevelRow::empty("5".parse().unwrap());
+            for &(arrival, state, reason) in messages {
+                let (left, deferred, failed, done) = (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+                level.add(&MessageTally { state, elsewhere: false, left, deferred, failed, done, arrival }, reason);
+            }
+            (level.oldest_arrival_time, level.oldest_due)
+        };
+        let late = [
+            (1, State::Deferred, Some(Reason::Deferred)),
+            (2, State::Scheduled, Some(Reason::NotBefore)),
+            (3, State::Held, Some(Reason::Held)),
+            (4, State::Waiting, Some(Reason::WindowClosed)),
+        ];
+        assert_eq!(oldest(&late), (Some(1), None));
+        let due = [(5, State::Waiting, None), (6, State::Active, None), (7, State::Waiting, Some(Reason::NoRelay))];
+        assert_eq!(oldest(&[&late[..], &due[..]].concat()), (Some(1), Some(5)));
+        assert_eq!(oldest(&due[1..]), (Some(6), Some(6)));
+        assert_eq!(oldest(&due[2..]), (Some(7), Some(7)));
     }
 }

@@ -24,6 +24,7 @@ use crate::spool::pause::{self, Paused};
 use crate::spool::running::{self, Scheduler, Work};
 use crate::spool::{Place, Result, Spool};
 
+use super::paces::Paces;
 use super::stuck::{Asked, Circumstances, Reason, Stuck, going, is_stuck};
 use flow::Flow;
 
@@ -54,7 +55,7 @@ pub struct Picture {
     pub levels: [LevelSum; Priority::COUNT],
     pub schedulers: Vec<Scheduler>,
     pub pauses: Vec<Paused>,
-    /// Recipients a second.
+    /// As [`crate::daemon::rate`] has it; so of levels and messages.
     pub rate: f64,
     /// The same over the last few seconds, at each look so far, oldest first.
     pub recent: Vec<f64>,
@@ -75,7 +76,7 @@ pub struct Line {
     pub deferred: u64,
     pub done: u64,
     pub workers: usize,
-    /// Recipients a second, over the last minute.
+    /// As [`crate::daemon::rate`] has it.
     pub rate: f64,
     /// Why nothing of it is sent now.
     pub stuck: Option<Arc<Stuck>>,
@@ -355,10 +356,7 @@ impl Survey {
     }
 
     fn picture(&self, now: Moment, trouble: Option<String>) -> Picture {
-        let mut rates: HashMap<&str, f64> = HashMap::new();
-        for (id, rate) in self.schedulers.iter().flat_map(|scheduler| &scheduler.rates) {
-            *rates.entry(id).or_default() += rate;
-        }
+        let paces = Paces::of(&self.schedulers);
         let mut working: HashMap<&str, Vec<&Work>> = HashMap::new();
         for work in work(&self.schedulers) {
             working.entry(&work.message).or_default().push(work);
@@ -370,17 +368,19 @@ impl Survey {
         let mut lines: Vec<Line> = Vec::with_capacity(self.messages.len());
         for (id, known) in &self.messages {
             let at = working.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-            let mut line = known.line(at, rates.get(id.as_str()).copied().unwrap_or(0.0), now.epoch());
+            let mut line = known.line(at, paces.message(id.as_str()), now.epoch());
             line.stuck = line.ask(&circumstances);
             levels[known.priority.index()].add(&line);
             lines.push(line);
         }
-        self.flow.tell(&mut levels, now);
+        for (level, rate) in levels.iter_mut().zip(paces.levels) {
+            level.rate = rate;
+        }
         lines.sort_by(|a, b| (a.priority, a.id.arrival(), &a.id).cmp(&(b.priority, b.id.arrival(), &b.id)));
         Picture {
             at: now,
             lines,
-            rate: levels.iter().map(|level| level.rate).sum(),
+            rate: paces.all,
             levels,
             schedulers: self.schedulers.clone(),
             pauses: self.pauses.clone(),
@@ -487,12 +487,16 @@ impl LevelSum {
     fn add(&mut self, line: &Line) {
         self.messages += 1;
         self.active += u64::from(line.state == State::Active);
-        self.left += line.left;
-        self.going += line.going();
-        self.deferred += line.deferred;
-        self.failed += line.details.as_ref().map_or(0, |details| details.failed);
-        self.done += line.done;
-        self.rate += line.rate;
+        let failed = line.details.as_ref().map_or(0, |details| details.failed);
+        for (sum, figure) in [
+            (&mut self.left, line.left),
+            (&mut self.going, line.going()),
+            (&mut self.deferred, line.deferred),
+            (&mut self.failed, failed),
+            (&mut self.done, line.done),
+        ] {
+            *sum = sum.saturating_add(figure);
+        }
         let arrival = line.id.arrival();
         self.oldest = Some(self.oldest.map_or(arrival, |oldest| oldest.min(arrival)));
     }
@@ -503,7 +507,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::spool::running::Running;
+    use crate::spool::running::{Pace, Running};
 
     const ID: &str = "l@x.org.1700000000.1";
 
@@ -522,7 +526,10 @@ mod tests {
         Epoch(1_800_000_000 + second).into()
     }
 
-    fn scheduler(work: Vec<Work>, sent: u64) -> Scheduler {
+    fn scheduler(work: Vec<Work>, passed: u64) -> Scheduler {
+        let of_five = |figure: u64| std::array::from_fn(|level| if level == 5 { figure } else { 0 });
+        let rate = 2.0 * work.len() as f64;
+        let levels = std::array::from_fn(|level| if level == 5 { rate } else { 0.0 });
         Scheduler {
             host: "h".into(),
             pid: 1,
@@ -532,7 +539,9 @@ mod tests {
             relays: vec![],
             rates: work.iter().map(|work| (work.message.clone(), 2.0)).collect::<BTreeMap<_, _>>(),
             work,
-            sent: std::array::from_fn(|level| if level == 5 { sent } else { 0 }),
+            // None of the others got it.
+            sent: of_five(passed / 2),
+            pace: Pace { at: 0, rate, levels, passed: of_five(passed) },
         }
     }
 
@@ -564,7 +573,8 @@ mod tests {
         let seen = survey.look(at(2));
         let line = &seen.lines[0];
         assert_eq!((line.left, line.done, line.state, line.workers, line.rate), (2, 2, State::Active, 1, 2.0));
-        assert_eq!((line.time_left(), seen.levels[5].rate), (Some(1.0), 2.0));
+        let (rate, left) = (seen.levels[5].rate, seen.levels[5].time_left());
+        assert_eq!((line.time_left(), rate, left, seen.rate), (Some(1.0), 2.0, Some(1.0), 2.0));
 
         // It has left it, and the checkpoint says how far it was.
         let place = dir.path().join("distribute/5").join(ID);
@@ -573,7 +583,8 @@ mod tests {
         let line = survey.look(at(3)).lines[0].clone();
         assert_eq!((line.left, line.done, line.state), (3, 1, State::Waiting));
         let seen = survey.look(at(12));
-        assert!((seen.levels[5].rate - 10.0 / 12.0).abs() < 0.01, "10 in 12 seconds: {:?}", seen.levels[5]);
+        assert_eq!((seen.levels[5].rate, seen.rate), (0.0, 0.0), "as its scheduler says");
+        assert_eq!(seen.recent.last(), Some(&(10.0 / 11.0)), "10 in 11 seconds, by what it has counted");
 
         let to = dir.path().join("distribute/z").join(ID);
         std::fs::rename(&place, &to).unwrap();

@@ -32,6 +32,9 @@ const RECIPIENTS: &str = "X-Sympa-Dist-Recipients";
 const PACKETS: &str = "X-Sympa-Dist-Packets";
 const NOT_AFTER: &str = "X-Sympa-Dist-Not-After";
 
+/// No file system could hold more recipients than that.
+pub const MOST_RECIPIENTS: u64 = 1_000_000_000_000;
+
 /// Longer than any line of ours: an address and the field's name.
 const MAX_LINE: usize = 1000;
 
@@ -62,7 +65,11 @@ pub fn split(message: &[u8]) -> Result<(SpoolHead, &[u8]), BadHead> {
             head.sender = Some(reverse_path(value).map_err(bad)?);
         } else if name.eq_ignore_ascii_case(RECIPIENTS) {
             once(head.recipients_total.is_none())?;
-            head.recipients_total = Some(number()?);
+            let recipients = number()?;
+            if recipients > MOST_RECIPIENTS {
+                return Err(bad(format!("{name}: {value} is more than there can be")));
+            }
+            head.recipients_total = Some(recipients);
         } else if name.eq_ignore_ascii_case(PACKETS) {
             once(head.packets_total.is_none())?;
             let packets = number()?;
@@ -161,6 +168,7 @@ mod tests {
             ("Return-Path: <a>\n", 1, "is no envelope sender"),
             ("Return-Path: <>\nReturn-Path: <>\n", 2, "a second Return-Path"),
             ("X-Sympa-Dist-Packets: many\n", 1, "is not a number"),
+            ("X-Sympa-Dist-Recipients: 18446744073709551615\n", 1, "is more than there can be"),
             ("X-Sympa-Dist-Colour: red\n", 1, "is no option"),
             ("Return-Path: <>\n folded\n", 1, "can't be folded"),
             ("Return-Path: <>", 1, "the message ends"),
@@ -180,7 +188,7 @@ mod tests {
         #[test]
         fn what_is_put_on_comes_off_again(
             address in prop::option::of("[a-z]{1,9}@[a-z]{1,9}\\.org"),
-            recipients_total in any::<Option<u64>>(),
+            recipients_total in prop::option::of(0..=MOST_RECIPIENTS),
             packets_total in any::<Option<u32>>(),
             not_after in any::<Option<u64>>(),
             post in "(?s)(Return-Path:|X-Sympa-Dist-|x-sympa-dist-packets: |From |[ -~]|\n|\r| ){0,60}",

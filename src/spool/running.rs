@@ -28,18 +28,33 @@ pub struct Scheduler {
     /// What its workers are on, by worker. As of a second ago or so; nothing while all of them wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub work: Vec<Work>,
-    /// How fast messages go, by id: recipients a second that got an outcome, over the last minute. At most
-    /// [`MOST_RATES`], the fastest; nothing while all workers wait.
+    /// How fast messages go, by id: as [`Pace`] has it. At most [`MOST_RATES`], the fastest; nothing while all workers wait.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
     /// Recipients that relays took since `since`, by level. Grows only.
     #[serde(default)]
     pub sent: [u64; Level::COUNT],
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+/// How fast all of it goes: recipients a second who were tried for the first time, over the last minute, or since something is
+/// being sent, whichever is shorter.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// When this was written, once a second while something is sent; unix seconds.
+    pub at: u64,
+    pub rate: f64,
+    /// By level.
+    pub levels: [f64; Level::COUNT],
+    /// Recipients who were tried for the first time since the scheduler's `since`, by level. Grows only.
+    pub passed: [u64; Level::COUNT],
 }
 
 impl Scheduler {
     /// One of which no more is known than that it runs.
-    fn silent(name: &SchedulerName) -> Scheduler {
+    fn unknown(name: &SchedulerName) -> Scheduler {
         Scheduler {
             host: name.host.clone(),
             pid: name.pid,
@@ -50,11 +65,12 @@ impl Scheduler {
             work: Vec::new(),
             rates: BTreeMap::new(),
             sent: [0; Level::COUNT],
+            pace: Pace::default(),
         }
     }
 
     /// It runs, and nothing else is known of it: the rest is empty.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         self.version.is_empty()
     }
 }
@@ -164,7 +180,7 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
             said = serde_json::from_slice(&file.read_all(MAX_LENGTH)?).ok();
         }
         // It holds the lock, so it is there: it has not said anything yet, or there is no room to.
-        schedulers.push(said.unwrap_or_else(|| Scheduler::silent(&name)));
+        schedulers.push(said.unwrap_or_else(|| Scheduler::unknown(&name)));
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     Ok(schedulers)
@@ -202,7 +218,7 @@ mod tests {
         let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
         let running = Running::begin(&spool, "mail.example.org", 17).unwrap();
         let said = list(&spool).unwrap();
-        assert!(said.len() == 1 && said[0].is_silent() && said[0].pid == 17, "it has said nothing yet: {said:?}");
+        assert!(said.len() == 1 && said[0].is_unknown() && said[0].pid == 17, "it has said nothing yet: {said:?}");
         let relay = Relay {
             relay: "smtp://relay".into(),
             state: "open".into(),
@@ -231,6 +247,7 @@ mod tests {
             work: vec![],
             rates: BTreeMap::new(),
             sent: [7; Level::COUNT],
+            pace: Pace { at: 6, rate: 12.5, passed: [8; Level::COUNT], ..Pace::default() },
         };
         let busy = Scheduler { work: vec![work], rates, ..idle.clone() };
         for me in [busy, idle] {
@@ -262,6 +279,7 @@ mod tests {
             work: vec![],
             rates: (0..workers).map(|n| (format!("my-list@my.dom.1192613090.{n}"), 1.0)).collect(),
             sent: [0; Level::COUNT],
+            pace: Pace::default(),
         };
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (0..2000).for_each(|n| running.write(&of(n % 20)).unwrap()));

@@ -38,7 +38,7 @@ fn an_idle_scheduler_does_not_wake_up() {
     wait_until(
         "rest",
         || {
-            // It says that it rests a second after it has begun to.
+            // It says that it rests some seconds after it has begun to.
             std::thread::sleep(Duration::from_millis(1500));
             let now = sleeps(child.id());
             now == std::mem::replace(&mut before, now.clone())

@@ -39,9 +39,14 @@ fn spool_head() -> impl Strategy<Value = SpoolHead> {
         address()
             .prop_filter_map("an address as people type it", |text| { text.parse().ok().map(ReversePath::Address) }),
     ]);
-    (sender, any::<Option<u64>>(), any::<Option<u32>>()).prop_map(|(sender, recipients_total, packets_total)| {
-        SpoolHead { sender, recipients_total, packets_total, not_after: None }
-    })
+    (sender, prop::option::of(0..=head::MOST_RECIPIENTS), any::<Option<u32>>()).prop_map(
+        |(sender, recipients_total, packets_total)| SpoolHead {
+            sender,
+            recipients_total,
+            packets_total,
+            not_after: None,
+        },
+    )
 }
 
 fn post() -> impl Strategy<Value = Vec<u8>> {

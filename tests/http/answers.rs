@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, listening, two_messages};
 use crate::support::program::{self, Program};
 use crate::support::relay::{Policy, Relay};
-use crate::support::spool::{TestSpool, id, members, wait_until};
+use crate::support::spool::{TestSpool, id, members, message, wait_until};
 
 #[test]
 fn what_is_served_is_what_is_in_the_spool() {
@@ -284,4 +285,47 @@ fn express_workers_are_shown_by_their_numbers_and_nobody_else_is() {
     let workers = served.get("/api/v1/queue")["workers"].clone();
     let numbers: Vec<u64> = workers.as_array().unwrap().iter().map(|row| row["worker"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [0, 1024, 1025]);
+}
+
+#[test]
+fn a_number_of_recipients_that_no_spool_could_hold_breaks_no_sum_and_is_no_reason_to_send() {
+    let spool = TestSpool::new();
+    for (n, priority) in ["z", "z", "5"].into_iter().enumerate() {
+        let id = format!("many@http.example.org.1700000000.{n}");
+        let text = format!("X-Sympa-Dist-Recipients: 18446744073709551615\n{}", message(&id));
+        spool.put(priority, &id, &[("recipients.mail.0001", "m@example.org\n"), ("message", &text)]);
+    }
+    let out = tempfile::tempdir().unwrap();
+    let served = Served::start(spool, &format!("maildir:{}", out.path().join("out").display()), &[]);
+    served.wait_until_counted(2);
+    assert_eq!(served.get("/api/v1/queue")["levels"][10]["recipients_left"], 2);
+    assert_eq!(served.metric("sympa_dist_queue_recipients{priority=\"z\",state=\"left\"}"), 2.0);
+    let reason = served.spool.reason("many@http.example.org.1700000000.2");
+    assert!(reason.contains("X-Sympa-Dist-Recipients: 18446744073709551615 is more than there can be"), "{reason}");
+}
+
+#[test]
+fn what_nobody_tells_of_is_seen_with_the_next_scan() {
+    let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_RUN_RESCAN", "1s")]);
+    served.wait_until_counted(2);
+    let left = || served.get(&format!("/api/v1/messages/{HELD}"))["recipients_left"].clone();
+    assert_eq!(left(), 3);
+    // Another host's work, or an editor's.
+    let more = served.spool.at("z").join(HELD).join("recipients.mail.0002");
+    std::fs::write(more, "one@example.org\ntwo@example.org\n").unwrap();
+    wait_until("it is seen", || left() == 5, || left().to_string());
+}
+
+#[test]
+fn of_a_spool_that_has_gone_the_log_says_once_that_answers_may_be_old_and_once_that_they_are_not() {
+    let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_RUN_RESCAN", "1s")]);
+    served.wait_until_counted(2);
+    let (here, away) = (served.spool.path().to_owned(), served.spool.path().with_extension("away"));
+    std::fs::rename(&here, &away).unwrap();
+    // It is looked for once a second.
+    std::thread::sleep(Duration::from_secs(4));
+    std::fs::rename(&away, &here).unwrap();
+    let told = served.log_until("what is shown over HTTP is not old any more");
+    let old: Vec<&String> = told.iter().filter(|line| line.contains("what is shown over HTTP may be old")).collect();
+    assert_eq!(old.len(), 1, "{old:?}");
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{ChildStderr, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +17,7 @@ pub const TOKEN: &str = "a-token-that-nobody-guesses";
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Served {
-    pub spool: TestSpool,
+    pub spool: Arc<TestSpool>,
     pub program: Program,
     pub address: String,
     /// What it logs from now on.
@@ -29,12 +30,13 @@ impl Served {
         Served::start(spool, "smtp://127.0.0.1:1", &[])
     }
 
-    pub fn start(spool: TestSpool, relay: &str, environment: &[(&str, &str)]) -> Served {
+    pub fn start(spool: impl Into<Arc<TestSpool>>, relay: &str, environment: &[(&str, &str)]) -> Served {
         Served::configured(spool, &["--relay", relay], environment)
     }
 
     /// With these arguments of `run`.
-    pub fn configured(spool: TestSpool, arguments: &[&str], environment: &[(&str, &str)]) -> Served {
+    pub fn configured(spool: impl Into<Arc<TestSpool>>, arguments: &[&str], environment: &[(&str, &str)]) -> Served {
+        let spool = spool.into();
         let token = spool.path().join("incoming/.token");
         std::fs::write(&token, TOKEN).unwrap();
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -50,7 +52,13 @@ impl Served {
     }
 
     /// One that was started elsewhere, and says the rest in `log`.
-    pub fn of(spool: TestSpool, program: Program, address: String, log: BufReader<ChildStderr>) -> Served {
+    pub fn of(
+        spool: impl Into<Arc<TestSpool>>,
+        program: Program,
+        address: String,
+        log: BufReader<ChildStderr>,
+    ) -> Served {
+        let spool = spool.into();
         let (lines, logged) = std::sync::mpsc::channel();
         std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
         Served { spool, program, address, log: logged }
@@ -59,6 +67,15 @@ impl Served {
     pub fn wait_for_log(&self, text: &str) {
         let is_there = || self.log.try_iter().any(|line| line.contains(text));
         wait_until(text, is_there, String::new);
+    }
+
+    /// All that it logs up to there.
+    pub fn log_until(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(text)) {
+            lines.push(self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{text:?} never came: {lines:?}")));
+        }
+        lines
     }
 
     /// Status, head and body.
@@ -77,6 +94,13 @@ impl Served {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// A metric's figure, by its name and labels.
+    pub fn metric(&self, series: &str) -> f64 {
+        let (_, _, text) = self.ask("GET", "/metrics", &[], "");
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap_or_else(|| panic!("{series}\n{text}")).trim().parse().unwrap()
     }
 
     pub fn get(&self, path: &str) -> Value {

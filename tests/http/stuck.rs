@@ -12,15 +12,8 @@ use crate::support::program;
 use crate::support::relay::{Counter, Dot, Policy, Rcpt, Relay};
 use crate::support::spool::{TestSpool, members, wait_until};
 
-/// A metric's figure, by its name and labels.
-fn metric(served: &Served, series: &str) -> f64 {
-    let (_, _, text) = served.ask("GET", "/metrics", &[], "");
-    let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{series}\n{text}"));
-    line.trim().parse().unwrap()
-}
-
 fn stuck_at_5(served: &Served, reason: &str) -> f64 {
-    metric(served, &format!("sympa_dist_queue_stuck_messages{{priority=\"5\",reason=\"{reason}\"}}"))
+    served.metric(&format!("sympa_dist_queue_stuck_messages{{priority=\"5\",reason=\"{reason}\"}}"))
 }
 
 fn queue_of(served: &Served) -> String {

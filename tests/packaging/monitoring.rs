@@ -193,12 +193,17 @@ fn alerts_are_raised_when_they_should_be_and_not_otherwise() {
         "input_series": [
             series(r#"up{job="sympa-dist",instance="gone"}"#, "0x60"),
             series(r#"up{job="sympa-dist",instance="works"}"#, "1x60"),
-            // One has mail and sends it, one has mail and doesn't, one has held and deferred mail only, one was told not to send.
+            // One has mail and sends it, one has mail and doesn't, one has held and deferred mail only, one was told not to send;
+            // one sees what another scheduler on its spool sends.
             series(r#"sympa_dist_queue_messages{instance="works",priority="5",state="active"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="stuck",priority="5",state="waiting"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="rests",priority="z",state="held"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="rests",priority="5",state="deferred"}"#, "1000x60"),
             series(r#"sympa_dist_queue_messages{instance="told",priority="5",state="waiting"}"#, "1000x60"),
+            series(r#"sympa_dist_queue_messages{instance="beside",priority="5",state="elsewhere"}"#, "1000x60"),
+            series(r#"sympa_dist_queue_messages{instance="beside",priority="5",state="waiting"}"#, "0x60"),
+            series(r#"sympa_dist_queue_stuck_messages{instance="beside",priority="5",reason="paused"}"#, "0x60"),
+            series(r#"sympa_dist_recipients_total{instance="beside",priority="5",result="sent"}"#, "70x60"),
             series(r#"sympa_dist_queue_stuck_messages{instance="works",priority="5",reason="paused"}"#, "0x60"),
             series(r#"sympa_dist_queue_stuck_messages{instance="stuck",priority="5",reason="no_relay"}"#, "900x60"),
             series(r#"sympa_dist_queue_stuck_messages{instance="stuck",priority="5",reason="paused"}"#, "100x60"),

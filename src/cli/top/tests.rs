@@ -20,7 +20,7 @@ use crate::spool::census::State;
 use crate::spool::layout::PauseName;
 use crate::spool::note::Note;
 use crate::spool::pause::{Pause, Paused};
-use crate::spool::running::{Relay, Scheduler, Work};
+use crate::spool::running::{Pace, Relay, Scheduler, Work};
 
 const ALL: Look = Look { colour: true, attributes: true, unicode: true };
 const NONE: Look = Look { colour: false, attributes: false, unicode: false };
@@ -93,7 +93,8 @@ fn scheduler() -> Scheduler {
     };
     let (host, rates) = ("mail".into(), BTreeMap::new());
     let (relays, work) = (vec![relay; 9], vec![work; 9]);
-    Scheduler { host, pid: 7, since: 5, version: "1".into(), workers: 9, relays, work, rates, sent: [0; 10] }
+    let (version, pace) = ("1".into(), Pace::default());
+    Scheduler { host, pid: 7, since: 5, version, workers: 9, relays, work, rates, sent: [0; 10], pace }
 }
 
 fn screen(look: Look) -> Screen {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::daemon::lists::Lists;
 use crate::daemon::live::{Current, RelayState, Working};
-use crate::daemon::rate::{Rate, time_left};
+use crate::daemon::rate::time_left;
 use crate::mail::{Epoch, MessageId, Moment, PacketName, Priority};
 use crate::monitor::by_id::HasId;
+use crate::monitor::paces::Paces;
 use crate::monitor::row::{MessageTally, PacketRow, Row};
 use crate::monitor::stuck::{Asked, Circumstances, Stuck, going};
 use crate::render::head;
@@ -23,6 +24,8 @@ pub struct Known {
     pub look: u32,
     is_read: bool,
     packets_total: u32,
+    /// When its folder had been changed last when it was read, in nanoseconds; 0: not known.
+    pub changed: u64,
     size: u64,
     recipients: u64,
     packets: Vec<Packet>,
@@ -41,8 +44,6 @@ struct Rare {
     /// What was told of since the folder was read.
     deferred_since: u64,
     failed_since: u64,
-    /// Of one that is being sent, or was.
-    rate: Rate,
 }
 
 struct Packet {
@@ -55,7 +56,11 @@ struct Packet {
 /// What the answers of one look have in common.
 pub struct Surroundings {
     pub now: Moment,
+    /// Workers of this process, then of others on the same spool.
     pub working: Vec<Working>,
+    /// How many of them are this process's.
+    pub own: usize,
+    pub paces: Paces,
     pub relays: Vec<RelayState>,
     pub current: Option<Arc<Current>>,
     pub has_room: bool,
@@ -87,6 +92,7 @@ impl Known {
             look,
             is_read: false,
             packets_total: 0,
+            changed: 0,
             size: 0,
             recipients: 0,
             packets: Vec::new(),
@@ -109,7 +115,7 @@ impl Known {
         self.rare.as_deref().and_then(what)
     }
 
-    fn not_before(&self) -> Option<Epoch> {
+    pub fn not_before(&self) -> Option<Epoch> {
         self.rarely(|rare| rare.not_before)
     }
 
@@ -125,10 +131,6 @@ impl Known {
 
     pub fn add_failed(&mut self, recipients: u64) {
         self.rare().failed_since += recipients;
-    }
-
-    pub fn sample(&mut self, now: Moment, done: u64) {
-        self.rare().rate.add(now, done);
     }
 
     /// What its folder says.
@@ -150,7 +152,6 @@ impl Known {
             sender: sender.map(Into::into),
             held: message.held,
             failed: message.failed,
-            rate: self.rare.take().map(|rare| rare.rate).unwrap_or_default(),
             ..Rare::default()
         };
         self.rare = (rare != Rare::default()).then(|| Box::new(rare));
@@ -185,12 +186,6 @@ impl Known {
         packets.map(|packet| u64::from(packet.recipients) - self.packet_done(packet, working)).sum()
     }
 
-    /// Recipients that were sent to, or can't be.
-    pub fn done(&self, working: &[Working]) -> u64 {
-        let deferred = self.rarely(|rare| Some(rare.deferred_since)).unwrap_or(0);
-        self.recipients.saturating_sub(self.left(working, false) + self.left(working, true) + deferred)
-    }
-
     fn next_try(&self) -> Option<Epoch> {
         self.packets.iter().filter_map(|packet| packet.name.due()).min()
     }
@@ -222,7 +217,16 @@ impl Known {
         };
         let (left, deferred) = (self.left(working, false), self.left(working, true) + deferred_since);
         let done = self.recipients.saturating_sub(left + deferred + failed);
-        MessageTally { state: self.state(around), left, deferred, failed, done, arrival: self.id.arrival().0 }
+        let elsewhere = is_active && around.working[..around.own].iter().all(|at| at.message != self.id);
+        MessageTally {
+            state: self.state(around),
+            elsewhere,
+            left,
+            deferred,
+            failed,
+            done,
+            arrival: self.id.arrival().0,
+        }
     }
 
     pub fn stuck(&self, state: State, circumstances: &Circumstances<'_>) -> Option<Arc<Stuck>> {
@@ -237,11 +241,11 @@ impl Known {
     }
 
     pub fn row(&self, around: &Surroundings, circumstances: &Circumstances<'_>) -> Row {
-        let MessageTally { state, left, deferred, failed, done, arrival } = self.tally(around);
+        let MessageTally { state, left, deferred, failed, done, arrival, .. } = self.tally(around);
         let id = &self.id;
         let open = self.packets.iter().filter(|packet| packet.name.retry.is_none() && packet.done < packet.recipients);
         let packets_total = self.packets_total.into();
-        let rate = self.rarely(|rare| Some(rare.rate.at(around.now))).unwrap_or(0.0);
+        let rate = around.paces.message(id.as_str());
         let stuck = self.stuck(state, circumstances);
         let stuck_reason = stuck.as_ref().map(|stuck| stuck.reason());
         Row {
@@ -273,8 +277,11 @@ impl Known {
         }
     }
 
-    pub fn packet_rows(&self, working: &[Working]) -> Vec<PacketRow> {
-        let at = |packet: &Packet| working.iter().find(|at| at.message == self.id && at.packet == packet.name);
+    pub fn packet_rows(&self, around: &Surroundings) -> Vec<PacketRow> {
+        let working = &around.working;
+        // Another process's workers have numbers of its own.
+        let own = &working[..around.own];
+        let at = |packet: &Packet| own.iter().find(|at| at.message == self.id && at.packet == packet.name);
         let row = |packet: &Packet| PacketRow {
             packet: packet_file(&packet.name),
             recipients: packet.recipients.into(),
