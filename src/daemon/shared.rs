@@ -238,6 +238,8 @@ impl Shared {
             work: self.work(),
             rates: self.rates.lock().clone(),
             sent: std::array::from_fn(|level| self.live.tally.levels[level].sent.get()),
+            written: clock::epoch().0,
+            silent: None,
         };
         if let Err(error) = running.write(&scheduler) {
             debug!("{}", error.fate("`queue` shows what was known of this scheduler before"));

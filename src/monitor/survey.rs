@@ -229,7 +229,7 @@ impl Survey {
     }
 
     fn read_around(&mut self, spool: &Spool, now: Moment) -> Result<()> {
-        self.schedulers = running::list(spool)?;
+        self.schedulers = running::heard(running::list(spool)?, now.epoch());
         self.pauses = pause::list(spool, now.epoch())?;
         self.flow.take_in(&self.schedulers, now);
         self.list(spool, now)?;
@@ -531,6 +531,8 @@ mod tests {
             rates: work.iter().map(|work| (work.message.clone(), 2.0)).collect::<BTreeMap<_, _>>(),
             work,
             sent: std::array::from_fn(|level| if level == 5 { sent } else { 0 }),
+            written: 0,
+            silent: None,
         }
     }
 

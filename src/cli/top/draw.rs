@@ -141,6 +141,9 @@ fn draw_state(screen: &Screen, picture: &Picture) -> Line<'static> {
             say(format!("{} schedulers: {busy} of {all} workers busy", several.len()), Tone::Plain);
         }
     }
+    for (scheduler, seconds) in picture.schedulers.iter().filter_map(|at| Some((at, at.silent?))) {
+        say(format!("! {} {} has said nothing for {}", scheduler.host, scheduler.pid, span(seconds)), Tone::Alarm);
+    }
     let relays = || picture.schedulers.iter().flat_map(|scheduler| &scheduler.relays);
     let out = relays().filter(|relay| relay.state != "closed").count();
     if out > 0 {
@@ -245,9 +248,9 @@ fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Re
     let line = |(line, is_chosen): (&survey::Line, bool)| {
         let total = line.details.as_ref().map_or(0, |details| details.recipients);
         let state = match line.state {
-            State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             // Held, scheduled and deferred say it themselves.
-            State::Waiting if line.is_stuck() => "stuck !".into(),
+            _ if line.is_stuck() => "stuck !".into(),
+            State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             state => state.as_str().to_owned(),
         };
         let figure = |column: Column| match column {
@@ -263,8 +266,8 @@ fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Re
         let text = columns.row(mark, line.priority, figure) + &fit(line.id.as_str(), columns.id, look.unicode);
         let tone = match line.state {
             _ if is_chosen => Tone::Chosen,
+            _ if line.is_stuck() => Tone::Alarm,
             State::Active => Tone::Active,
-            State::Waiting if line.is_stuck() => Tone::Alarm,
             State::Waiting => Tone::Plain,
             _ => Tone::Waiting,
         };

@@ -93,7 +93,8 @@ fn scheduler() -> Scheduler {
     };
     let (host, rates) = ("mail".into(), BTreeMap::new());
     let (relays, work) = (vec![relay; 9], vec![work; 9]);
-    Scheduler { host, pid: 7, since: 5, version: "1".into(), workers: 9, relays, work, rates, sent: [0; 10] }
+    let (version, sent, silent) = ("1".into(), [0; 10], None);
+    Scheduler { host, pid: 7, since: 5, version, workers: 9, relays, work, rates, sent, written: 5, silent }
 }
 
 fn screen(look: Look) -> Screen {
