@@ -3,7 +3,6 @@
 
 import { byId, el, text, attribute } from "./dom.js";
 import { compact, count, duration, plural, rate, share, PRIORITIES } from "./format.js";
-import { isStuck } from "./messages.js";
 
 const BODY = byId("levels");
 const rows = new Map();
@@ -58,7 +57,7 @@ function width(bar, part, most) {
 
 // The figures at the top.
 const figures = new Map();
-export function summary(queue, messages) {
+export function summary(queue) {
   const list = byId("figures");
   const set = (name, value, note = "", state = "") => {
     let figure = figures.get(name);
@@ -81,12 +80,13 @@ export function summary(queue, messages) {
   const down = queue.relays.filter((relay) => relay.state !== "closed");
   const deferred = sum("deferred");
   const failed = sum("failed");
-  const stuck = messages.filter(isStuck).length;
+  // Of all messages, also those that the page has no row of.
+  const stuck = sum("stuck");
   set("Messages", count(sum("messages", open)), held?.messages ? `and ${count(held.messages)} held` : `${count(sum("active"))} active`);
   set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", queue.time_left === null ? "–" : duration(queue.time_left), "at this rate");
-  set("Deferred", compact(deferred), deferred > 0 ? `in ${plural(messages.filter((row) => row.deferred > 0).length, "message")}` : "recipients", deferred > 0 ? "warn" : "");
+  set("Deferred", compact(deferred), deferred > 0 ? `${plural(sum("deferred_messages"), "message")} waiting for it` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
   set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");

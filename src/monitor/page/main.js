@@ -37,7 +37,7 @@ function render() {
   text(byId("where"), `${queue.host} · process ${queue.pid} · ${queue.version}`);
   document.title = title(queue);
   levels.show(queue.levels, now, messages.chosenPriority());
-  levels.summary(queue, [...model.messages.values()]);
+  levels.summary(queue);
   charts.show(queue.history, now, queue.rate);
   side.showPreemptions(now);
   side.showWorkers(queue.workers, now, actions.details);
@@ -133,7 +133,7 @@ function filterBy(changes) {
     // The server looks for one piece of text, the page for all words: it picks from what the longest one finds.
     if (all.q) asked.q = all.q.split(/\s+/).reduce((longest, word) => (word.length > longest.length ? word : longest), "");
     if (all.priority) asked.priority = all.priority;
-    if (all.state && all.state !== "stuck") asked.state = all.state;
+    if (all.state) asked.state = all.state;
     asked.sort = all.sort === "list" ? "priority" : all.sort;
     searched = true;
     model.search(asked);

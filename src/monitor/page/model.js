@@ -88,8 +88,8 @@ export class Model extends EventTarget {
         if (this.#known.get(id)?.to === null && data.at > this.#known.get(id).since) this.#known.delete(id);
         this.#dirty.add(id);
         break;
-      // A pause is in the state of many.
-      case "lost": case "scheduler-started": case "pauses-changed":
+      // A pause, and a relay, is in the way of many.
+      case "lost": case "scheduler-started": case "pauses-changed": case "relay-down": case "relay-up":
         this.#askAll = true;
         break;
       // "gone" is said a second later; whether it is so still, the answer to the question tells.
