@@ -176,6 +176,7 @@ fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_rea
         (&|| write(TOKEN, 0o644), "mode 644"),
         (&|| write("", 0o600), "expected a token of at least 16"),
         (&|| write("short", 0o600), "expected a token of at least 16"),
+        (&|| write(&format!("\u{feff}{TOKEN}\n"), 0o600), "line 1 begins with a byte order mark (BOM)"),
     ] {
         wrong();
         let mut command = program::command();
@@ -214,11 +215,13 @@ fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_rea
         served.program.signal(Signal::HUP);
         served.wait_for_log("who has the token may act");
         assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
-        // Wrong again, it is still known.
+        // Wrong again, the old one is withdrawn.
         wrong();
         served.program.signal(Signal::HUP);
-        served.wait_for_log("the one that was read before stays in force");
-        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+        served.wait_for_log(why);
+        let (status, problem) = served.act(&hold, json!({"reason": "x"}));
+        assert_eq!(status, 503, "{problem}");
+        assert_eq!(served.ask("GET", "/api/v1/queue", &[], "").0, 200);
     }
 }
 
