@@ -42,11 +42,16 @@ impl House {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
+    #[track_caller]
+    pub fn wait_until_served(&self) {
+        let listens = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        wait_until("the scheduler serves", listens, String::new);
+    }
+
     /// Opens the page and waits until it is current.
     #[track_caller]
     pub fn visit(&self, browser: &Browser) {
-        let listens = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
-        wait_until("the scheduler serves", listens, String::new);
+        self.wait_until_served();
         browser.go(&self.url());
         browser.wait_for("the page is current", |browser| browser.text("#live-text").as_deref() == Some("live"));
     }
