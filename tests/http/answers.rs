@@ -156,6 +156,27 @@ fn what_a_reload_has_brought_holds_for_actions_too() {
 }
 
 #[test]
+fn the_readmes_command_line_moves_a_message_whatever_its_id_is() {
+    const ID: &str = "o!#$%&'*+-=?^_`{|}~@my.dom.1.1";
+    let text = include_str!("../../README.md");
+    let line = &text[text.find("curl -H").expect("an example")..];
+    let line = &line[..line.find("```").unwrap()];
+    let spool = TestSpool::new();
+    spool.put_packets("5", ID, &[members("m", 3)]);
+    let served = Served::idle(spool);
+    served.wait_until_counted(1);
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("token"), format!("{TOKEN}\n")).unwrap();
+    assert!(line.contains("https://lists.my.dom:9125/"), "{line}");
+    let line = line.replace("https://lists.my.dom:9125/", &format!("http://{}/", served.address));
+    let mut shell = std::process::Command::new("bash");
+    let output = shell.args(["-c", &line]).env("ID", ID).current_dir(place.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("\"result\":\"moved\""), "{told} {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(served.spool.waiting(), [format!("0/{ID}")]);
+}
+
+#[test]
 fn a_server_without_a_token_only_shows() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);
