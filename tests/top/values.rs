@@ -120,6 +120,29 @@ fn while_it_is_sent_the_screen_follows_the_scheduler_and_the_relays_record() {
 }
 
 #[test]
+fn a_message_of_which_only_deferred_recipients_are_left_is_being_tried_again() {
+    let spool = TestSpool::new();
+    let (message, again) = (crate::support::spool::message(BIG), crate::support::spool::lines(&members("m", 20)));
+    spool.put("6", BIG, &[("message", &message), ("recipients.mail.0001.r1:at1700000000", &again)]);
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let relay = Relay::start(Policy::new().dot(move |envelope| {
+        if envelope.recipients.iter().any(|one| one == "m000011@example.org") {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    let url = relay.url().to_string();
+    let arguments = ["--relay", &*url, "--workers", "1", "--recipients-per-transaction", "10"];
+    let _scheduler = Program::run(spool.path(), &arguments);
+    gate.wait_for(1);
+    let tmux = Tmux::start(&["--spool", spool.path().to_str().unwrap(), "top", "--interval", "200ms"], &[]);
+    tmux.wait_for(&["> 6 retry x1", "10 deferred, being tried again"]);
+    gate.open();
+    tmux.wait_for(&["0 messages"]);
+}
+
+#[test]
 fn a_scheduler_that_says_nothing_any_more_is_told_of_and_promises_nothing() {
     let spool = TestSpool::new();
     spool.put_packets("6", BIG, &[members("m", 20_000)]);

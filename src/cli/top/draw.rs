@@ -250,6 +250,7 @@ fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Re
         let state = match line.state {
             // Held, scheduled and deferred say it themselves.
             _ if line.is_stuck() => "stuck !".into(),
+            State::Active if line.left == 0 && line.deferred > 0 => format!("retry x{}", line.workers),
             State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             state => state.as_str().to_owned(),
         };
@@ -284,7 +285,8 @@ fn draw_details(screen: &Screen) -> Paragraph<'static> {
     if let Some(details) = &line.details {
         said.push(format!("{} of {} done", line.done, details.recipients));
         if line.deferred > 0 {
-            said.push(format!("{} deferred", line.deferred));
+            let again = if line.state == State::Active && line.left == 0 { ", being tried again" } else { "" };
+            said.push(format!("{} deferred{again}", line.deferred));
         }
         if details.failed > 0 {
             said.push(format!("{} failed", details.failed));
