@@ -85,7 +85,12 @@ fn a_relay_that_is_out_of_use_is_told_of_above_everything_until_it_is_back() {
     browser.wait_for_text("#trouble:not([hidden])", "No relay is in use, nothing is sent.");
     browser.wait_for_text("#trouble", "cannot connect");
     browser.wait_for_text("#relays .pill.bad", "out of use");
-    browser.wait_for_text(&format!("{} .why.stuck", row(waits)), "no relay");
+    let why = format!("{} .why.stuck", row(waits));
+    browser.wait_for_text(&why, "no relay");
+    // In the reader's time, as every other one.
+    let why = browser.text(&why).unwrap();
+    let next = why.split("; next try ").nth(1).unwrap_or_else(|| panic!("{why}"));
+    assert!(next.contains(", ") && !next.contains('T') && !next.ends_with('Z'), "{why}");
     house.relay.come_up();
     house.spool.wait_until_empty();
     browser.wait_for("nothing is in the way", |browser| browser.count("#trouble[hidden]") == 1);

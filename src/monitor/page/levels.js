@@ -2,7 +2,7 @@
 // that is dropped on one goes there.
 
 import { byId, el, text, attribute } from "./dom.js";
-import { compact, count, duration, plural, rate, share, PRIORITIES } from "./format.js";
+import { compact, count, duration, plural, rate, PRIORITIES } from "./format.js";
 
 const BODY = byId("levels");
 const rows = new Map();
@@ -26,19 +26,20 @@ export function build(choose) {
   }
 }
 
-export function show(levels, now, chosen) {
+// `activeLeft`: of those that are being sent, by priority, how many recipients are left.
+export function show(levels, now, chosen, activeLeft) {
   // All bars have one scale, the fullest level's, so that they can be compared.
   const most = Math.max(1, ...levels.map((level) => level.recipients_left + level.deferred));
   for (const level of levels) {
     const row = rows.get(level.priority);
     if (!row) continue;
-    const active = level.messages > 0 ? level.recipients_left * share(level.active, level.active + level.waiting + level.scheduled) : 0;
+    const active = Math.min(level.recipients_left, activeLeft.get(level.priority) ?? 0);
     width(row.bar.active, active, most);
     width(row.bar.waiting, level.recipients_left - active, most);
     width(row.bar.deferred, level.deferred, most);
     text(row.messages, count(level.messages));
-    text(row.left, count(level.recipients_left + level.deferred));
-    row.left.title = `${count(level.recipients_left)} to be sent, ${count(level.deferred)} deferred, ${count(level.failed)} failed`;
+    text(row.left, count(level.recipients_left));
+    row.left.title = `${count(level.recipients_left)} left to be tried, ${count(active)} of them of active messages; beside them ${count(level.deferred)} deferred, ${count(level.failed)} failed`;
     row.messages.title = `${count(level.active)} active, ${count(level.waiting)} waiting, ${count(level.scheduled)} scheduled, ${count(level.deferred_messages)} deferred`;
     text(row.rate, rate(level.rate));
     text(row.oldest, level.oldest_arrival_time ? duration(now - level.oldest_arrival_time) : "");
@@ -83,7 +84,8 @@ export function summary(queue) {
   // Of all messages, also those that the page has no row of.
   const stuck = sum("stuck");
   set("Messages", count(sum("messages", open)), held?.messages ? `and ${count(held.messages)} held` : `${count(sum("active"))} active`);
-  set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
+  const left = [toSend >= 10000 && count(toSend), held?.recipients_left && `and ${count(held.recipients_left)} held`];
+  set("Recipients left", compact(toSend), left.filter(Boolean).join(" "));
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", queue.time_left === null ? "–" : duration(queue.time_left), "at this rate");
   set("Deferred", compact(deferred), deferred > 0 ? `${plural(sum("deferred_messages"), "message")} waiting for it` : "recipients", deferred > 0 ? "warn" : "");

@@ -39,7 +39,7 @@ function render() {
   const now = model.now();
   text(byId("where"), `${queue.host} · process ${queue.pid} · ${queue.version}`);
   document.title = title(queue);
-  levels.show(queue.levels, now, messages.chosenPriority());
+  levels.show(queue.levels, now, messages.chosenPriority(), model.activeLeft());
   levels.summary(queue);
   charts.show(queue.history, now, queue.rate);
   side.showPreemptions(now);

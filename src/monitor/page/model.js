@@ -51,6 +51,15 @@ export class Model extends EventTarget {
     return this.total > this.messages.size;
   }
 
+  // Priority → recipients that are left of its active messages: those that somebody works on are here, whatever else is.
+  activeLeft() {
+    const left = new Map();
+    for (const row of this.messages.values()) {
+      if (row.state === "active") left.set(row.priority, (left.get(row.priority) ?? 0) + row.recipients_left);
+    }
+    return left;
+  }
+
   // What the server is to search for, where not everything fits.
   search(parameters) {
     if (JSON.stringify(parameters) === JSON.stringify(this.#parameters)) return;
