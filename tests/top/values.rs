@@ -164,7 +164,7 @@ fn a_scheduler_that_says_nothing_any_more_is_told_of_and_promises_nothing() {
     let row = shown.lines().find(|row| row.starts_with("> 6")).unwrap();
     assert_eq!(row.split_whitespace().skip(6).take(2).collect::<Vec<_>>(), ["-", "-"], "no rate, no time left: {row}");
     let level = shown.lines().find_map(|row| row.split_once(" 6 ")).unwrap().1;
-    assert!(level.trim_end().ends_with(" -"), "no time left: {level}");
+    assert!(level.trim_end().ends_with(" -      -"), "no rate, no time left: {level}");
     scheduler.signal(Signal::CONT);
     tmux.wait_for(&["> 6 active x1"]);
 }

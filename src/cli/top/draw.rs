@@ -84,7 +84,7 @@ fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
         "{} messages  {} left  {}",
         picture.lines.len(),
         count(left),
-        match picture.rate {
+        match heard(picture, picture.rate) {
             now if now < 0.05 => "0/s".into(),
             now => rate(now),
         },
@@ -99,6 +99,11 @@ fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
         look.span(sparkline(&picture.recent, spark, look.unicode), Tone::Active),
         look.span(format!(" {clock}"), Tone::Title),
     ])
+}
+
+/// A rate; none where all schedulers have fallen silent, whatever they did before in this minute.
+fn heard(picture: &Picture, rate: f64) -> f64 {
+    if picture.schedulers.iter().any(|at| at.silent.is_none()) { rate } else { 0.0 }
 }
 
 /// The last so many rates, the newest at the right end.
@@ -192,7 +197,7 @@ fn draw_levels(frame: &mut Frame, look: Look, picture: &Picture, area: Rect) {
                 bar_of(level.messages, most, bar, look.unicode),
                 count(level.messages),
                 count(level.left),
-                rate(level.rate),
+                rate(heard(picture, level.rate)),
                 time_left(level.time_left()),
             );
             lines.push(look.line(text, tone));
