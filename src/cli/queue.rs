@@ -110,7 +110,7 @@ impl Queue {
                 Holders::default()
             }
         };
-        let schedulers = holders.schedulers(spool)?;
+        let schedulers = running::heard(holders.schedulers(spool)?, now);
         if self.relays {
             return self.print_relays(out, &schedulers);
         }
@@ -203,6 +203,9 @@ impl Queue {
                 continue;
             }
             writeln!(out, "{host} {pid}: {workers} workers, since {}", local_time(*since))?;
+            if let Some(seconds) = scheduler.silent {
+                writeln!(out, "  has said nothing for {}: what follows is old", age(seconds))?;
+            }
             for relay in &scheduler.relays {
                 writeln!(out, "  {}", told(relay))?;
             }
@@ -225,6 +228,10 @@ fn print_troubles(out: &mut impl Write, schedulers: &[Scheduler]) -> std::io::Re
         writeln!(out, "-- no scheduler runs on this spool")?;
     }
     for scheduler in schedulers {
+        if let Some(seconds) = scheduler.silent {
+            let (who, pid) = (&scheduler.host, scheduler.pid);
+            writeln!(out, "-- {who} {pid} has said nothing for {}: it hangs, or its machine does", age(seconds))?;
+        }
         for relay in scheduler.relays.iter().filter(|relay| relay.state != "closed") {
             writeln!(out, "-- {} {}: {}", scheduler.host, scheduler.pid, told(relay))?;
         }

@@ -70,7 +70,7 @@ impl Show {
             return Ok(Exit::Findings);
         };
         let failures = self.failures.then(|| self.failures_of(&spool, &message)).transpose()?;
-        let (schedulers, pauses) = (running::list(&spool)?, pause::list(&spool, now)?);
+        let (schedulers, pauses) = (running::heard(running::list(&spool)?, now), pause::list(&spool, now)?);
         let around = Surroundings::new(&spool, now, &schedulers, &pauses, &settings.lists);
         let shown = Shown {
             row: Row::of(&message, settings.ageing(), now).in_its_surroundings(&message, &around),

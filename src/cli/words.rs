@@ -1,17 +1,7 @@
 //! How commands say times, durations and other people's words.
 
+pub use crate::mail::time::age;
 use crate::spool::layout::PauseName;
-
-/// A duration in the two largest units that say something: `3d4h`, `2h5m`, `40s`.
-pub fn age(seconds: u64) -> String {
-    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    match (d, h, m) {
-        (1.., ..) => format!("{d}d{h}h"),
-        (0, 1.., _) => format!("{h}h{m}m"),
-        (0, 0, 1..) => format!("{m}m{s}s"),
-        _ => format!("{s}s"),
-    }
-}
 
 /// Somebody else's text, without what a terminal would obey.
 pub fn printable(text: &str) -> String {
@@ -48,13 +38,6 @@ pub fn paused(name: &PauseName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_age_has_two_units_at_most() {
-        for (seconds, text) in [(0, "0s"), (61, "1m1s"), (3_600, "1h0m"), (100_000, "1d3h")] {
-            assert_eq!(age(seconds), text);
-        }
-    }
 
     #[test]
     fn what_turns_text_around_or_hides_in_it_is_not_printed() {

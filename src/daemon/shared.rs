@@ -251,11 +251,12 @@ impl Shared {
             rates: rates.messages.clone(),
             sent: std::array::from_fn(|level| levels[level].sent.get()),
             pace: Pace {
-                at: clock::epoch().0,
                 rate: rates.all,
                 levels: rates.levels,
                 passed: std::array::from_fn(|level| levels[level].passed.get()),
             },
+            written: clock::epoch().0,
+            silent: None,
         };
         if let Err(error) = running.write(&scheduler) {
             debug!("{}", error.fate("`queue` shows what was known of this scheduler before"));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::daemon::lists::Lists;
+use crate::mail::time::age;
 use crate::mail::{Epoch, MessageId, Priority};
 use crate::spool::census::State;
 use crate::spool::layout::PauseName;
@@ -26,6 +27,11 @@ pub enum Stuck {
     Held(Option<Note>),
     NotBefore(u64),
     NoScheduler,
+    /// The scheduler that would send it, or does, has said nothing for so many seconds.
+    Silent {
+        who: String,
+        seconds: u64,
+    },
     /// Nobody is left who was not tried yet.
     Deferred {
         until: u64,
@@ -52,6 +58,7 @@ pub enum Reason {
     Held,
     NotBefore,
     NoScheduler,
+    Silent,
     Deferred,
     WindowClosed,
     NoRelay,
@@ -70,6 +77,7 @@ impl Reason {
             Reason::Held => "held",
             Reason::NotBefore => "not_before",
             Reason::NoScheduler => "no_scheduler",
+            Reason::Silent => "silent",
             Reason::Deferred => "deferred",
             Reason::WindowClosed => "window_closed",
             Reason::NoRelay => "no_relay",
@@ -83,8 +91,8 @@ impl Reason {
 pub fn is_stuck(state: State, reason: Option<Reason>) -> bool {
     match state {
         State::Waiting => reason.is_some(),
-        // Whoever has it waits for the disk.
-        State::Active => reason == Some(Reason::NoRoom),
+        // Whoever has it waits for the disk, or hangs.
+        State::Active => matches!(reason, Some(Reason::NoRoom | Reason::Silent)),
         State::Held | State::Scheduled | State::Deferred => false,
     }
 }
@@ -101,6 +109,7 @@ impl Stuck {
             Stuck::Held(_) => Reason::Held,
             Stuck::NotBefore(_) => Reason::NotBefore,
             Stuck::NoScheduler => Reason::NoScheduler,
+            Stuck::Silent { .. } => Reason::Silent,
             Stuck::Deferred { .. } => Reason::Deferred,
             Stuck::WindowClosed { .. } => Reason::WindowClosed,
             Stuck::NoRelay { .. } => Reason::NoRelay,
@@ -118,6 +127,7 @@ impl Stuck {
             Stuck::Held(Some(note)) => format!("held by {}: {}", note.by, note.why),
             Stuck::NotBefore(at) => format!("not before {}", time(*at)),
             Stuck::NoScheduler => "no scheduler runs on this spool".into(),
+            Stuck::Silent { who, seconds } => format!("{who} has said nothing for {}", age(*seconds)),
             Stuck::Deferred { until } => format!("all that is left is deferred until {}", time(*until)),
             Stuck::WindowClosed { until } => format!("its list's window is closed until {}", time(*until)),
             Stuck::NoRelay { why, next_try } => {
@@ -144,7 +154,9 @@ pub struct Asked<'m> {
 pub struct Circumstances<'c> {
     now: Epoch,
     pauses: &'c [Paused],
-    /// Of all schedulers on this spool. `None`: none runs.
+    /// As they are seen from the spool.
+    schedulers: &'c [Scheduler],
+    /// Of all schedulers on this spool that are heard of. `None`: none runs.
     relays: Option<Vec<&'c Relay>>,
     lists: Option<&'c Lists>,
     has_room: bool,
@@ -155,14 +167,17 @@ pub struct Circumstances<'c> {
 impl<'c> Circumstances<'c> {
     /// As a scheduler sees them.
     pub fn inside(now: Epoch, pauses: &'c [Paused], relays: Vec<&'c Relay>, lists: Option<&'c Lists>) -> Self {
-        Circumstances { now, pauses, relays: Some(relays), lists, has_room: true, known: RefCell::default() }
+        let (schedulers, has_room) = (&[][..], true);
+        Circumstances { now, pauses, schedulers, relays: Some(relays), lists, has_room, known: RefCell::default() }
     }
 
     /// As they are seen from the spool; `lists`: of this host's configuration.
     pub fn outside(now: Epoch, pauses: &'c [Paused], schedulers: &'c [Scheduler], lists: &'c Lists) -> Self {
-        let relays = || schedulers.iter().flat_map(|scheduler| &scheduler.relays).collect();
+        let heard = || schedulers.iter().filter(|scheduler| scheduler.silent.is_none());
+        let relays = || heard().flat_map(|scheduler| &scheduler.relays).collect();
         let relays = (!schedulers.is_empty()).then(relays);
-        Circumstances { now, pauses, relays, lists: Some(lists), has_room: true, known: RefCell::default() }
+        let (lists, has_room) = (Some(lists), true);
+        Circumstances { now, pauses, schedulers, relays, lists, has_room, known: RefCell::default() }
     }
 
     /// Whether what is sent could be recorded.
@@ -180,7 +195,7 @@ impl<'c> Circumstances<'c> {
         }
         let stuck = match asked.state {
             State::Active | State::Waiting if !self.has_room && self.relays.is_some() => Stuck::NoRoom,
-            State::Active => return None,
+            State::Active => self.silent_on(asked.id)?,
             State::Held => Stuck::Held(asked.held.cloned()),
             State::Scheduled => Stuck::NotBefore(asked.not_before?.0),
             _ if self.relays.is_none() => Stuck::NoScheduler,
@@ -198,11 +213,23 @@ impl<'c> Circumstances<'c> {
         Some(Arc::new(stuck))
     }
 
+    /// Those who work on it have all fallen silent.
+    fn silent_on(&self, id: &MessageId) -> Option<Stuck> {
+        let works = |at: &&Scheduler| at.work.iter().any(|work| work.message == id.as_str());
+        if self.schedulers.iter().all(|at| at.silent.is_none()) {
+            return None;
+        }
+        silent(self.schedulers.iter().filter(works))
+    }
+
     /// What is in the way of all messages of that list.
     fn of_list(&self, list: &str) -> Option<Stuck> {
         let windows = self.lists.and_then(|lists| lists.deliver(list));
         if let Some(windows) = windows.filter(|windows| !windows.is_open(self.now)) {
             return Some(Stuck::WindowClosed { until: windows.next_opening(self.now).0 });
+        }
+        if let Some(silent) = silent(self.schedulers.iter()) {
+            return Some(silent);
         }
         let only: Option<Arc<[String]>> = self.lists.and_then(|lists| lists.relays(list));
         let may_have_it = |relay: &&&Relay| only.as_ref().is_none_or(|only| only.contains(&relay.relay));
@@ -221,6 +248,14 @@ impl<'c> Circumstances<'c> {
         }
         first
     }
+}
+
+/// Of these, none is heard of.
+fn silent<'s>(mut schedulers: impl Iterator<Item = &'s Scheduler>) -> Option<Stuck> {
+    let first = schedulers.next()?;
+    let seconds = first.silent?;
+    let who = format!("{} {}", first.host, first.pid);
+    schedulers.all(|at| at.silent.is_some()).then_some(Stuck::Silent { who, seconds })
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ impl Survey {
     }
 
     fn read_around(&mut self, spool: &Spool, now: Moment) -> Result<()> {
-        self.schedulers = running::list(spool)?;
+        self.schedulers = running::heard(running::list(spool)?, now.epoch());
         self.pauses = pause::list(spool, now.epoch())?;
         self.flow.take_in(&self.schedulers, now);
         self.list(spool, now)?;
@@ -541,7 +541,9 @@ mod tests {
             work,
             // None of the others got it.
             sent: of_five(passed / 2),
-            pace: Pace { at: 0, rate, levels, passed: of_five(passed) },
+            pace: Pace { rate, levels, passed: of_five(passed) },
+            written: 0,
+            silent: None,
         }
     }
 

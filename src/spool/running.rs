@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Spool;
 use super::disk::{Dir, Kind, Result, SpoolFile, unless_gone};
 use super::layout::{self, SchedulerName};
-use crate::mail::Level;
+use crate::mail::{Epoch, Level};
 
 /// A scheduler, as it sees itself.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ pub struct Scheduler {
     pub sent: [u64; Level::COUNT],
     #[serde(default)]
     pub pace: Pace,
+    /// When it said all this, by its host's clock; unix seconds. 0: it doesn't tell.
+    #[serde(default)]
+    pub written: u64,
+    /// It has work, and has said nothing for so many seconds. Nobody says this of himself: see [`heard`].
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<u64>,
 }
 
 /// How fast all of it goes: recipients a second who were tried for the first time, over the last minute, or since something is
@@ -43,8 +49,6 @@ pub struct Scheduler {
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pace {
-    /// When this was written, once a second while something is sent; unix seconds.
-    pub at: u64,
     pub rate: f64,
     /// By level.
     pub levels: [f64; Level::COUNT],
@@ -66,6 +70,8 @@ impl Scheduler {
             rates: BTreeMap::new(),
             sent: [0; Level::COUNT],
             pace: Pace::default(),
+            written: 0,
+            silent: None,
         }
     }
 
@@ -112,6 +118,10 @@ pub struct Relay {
 const MAX_LENGTH: u64 = 1024 * 1024;
 /// Rates that are told of.
 pub const MOST_RATES: usize = 1000;
+/// Seconds. Whoever has work writes once a second; who has not for so long hangs, or its machine does.
+const SILENT: u64 = 10;
+/// Seconds that another host's clock may be behind this one's.
+const CLOCKS_APART: u64 = 300;
 /// How often a file is read that is being written.
 const MOST_LOOKS: usize = 4;
 
@@ -186,6 +196,28 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
     Ok(schedulers)
 }
 
+/// The same, with who of them has fallen silent. What such a one said of its rates does not hold any more.
+pub fn heard(mut schedulers: Vec<Scheduler>, now: Epoch) -> Vec<Scheduler> {
+    let here = host();
+    for scheduler in &mut schedulers {
+        scheduler.silent = scheduler.silent_for(now, &here);
+        if scheduler.silent.is_some() {
+            scheduler.rates.clear();
+            (scheduler.pace.rate, scheduler.pace.levels) = Default::default();
+        }
+    }
+    schedulers
+}
+
+impl Scheduler {
+    fn silent_for(&self, now: Epoch, here: &str) -> Option<u64> {
+        // Idle ones write nothing.
+        let has_work = self.written > 0 && !self.work.is_empty();
+        let allowed = if self.host == here { SILENT } else { CLOCKS_APART };
+        Some(now.0.saturating_sub(self.written)).filter(|silent| has_work && *silent >= allowed)
+    }
+}
+
 fn files(place: &Dir) -> Result<Vec<(SchedulerName, SpoolFile)>> {
     let mut files = Vec::new();
     for (name, kind) in place.list()? {
@@ -247,7 +279,9 @@ mod tests {
             work: vec![],
             rates: BTreeMap::new(),
             sent: [7; Level::COUNT],
-            pace: Pace { at: 6, rate: 12.5, passed: [8; Level::COUNT], ..Pace::default() },
+            pace: Pace { rate: 12.5, passed: [8; Level::COUNT], ..Pace::default() },
+            written: 5,
+            silent: None,
         };
         let busy = Scheduler { work: vec![work], rates, ..idle.clone() };
         for me in [busy, idle] {
@@ -262,6 +296,45 @@ mod tests {
         assert_eq!(list(&spool).unwrap(), []);
         drop(Running::begin(&spool, "mail.example.org", 18).unwrap());
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn who_has_work_and_says_nothing_has_fallen_silent_and_who_waits_has_not() {
+        let work = Work {
+            worker: 0,
+            message: "my-list@my.dom.1192613090.972".into(),
+            packet: "recipients.mail.0001".into(),
+            priority: "5".into(),
+            recipients: 1000,
+            done: 50,
+            since: 4,
+        };
+        let busy = Scheduler {
+            host: host(),
+            pid: 17,
+            since: 3,
+            version: "1".into(),
+            workers: 8,
+            relays: vec![],
+            rates: BTreeMap::from([(work.message.clone(), 12.5)]),
+            work: vec![work],
+            sent: [7; Level::COUNT],
+            pace: Pace { rate: 12.5, ..Pace::default() },
+            written: 1000,
+            silent: None,
+        };
+        let told = |scheduler: &Scheduler, now| {
+            let heard = heard(vec![scheduler.clone()], Epoch(now)).remove(0);
+            assert_eq!(heard.silent.is_some(), heard.rates.is_empty());
+            heard.silent
+        };
+        assert_eq!((told(&busy, 1009), told(&busy, 1010), told(&busy, 990)), (None, Some(10), None));
+        let idle = Scheduler { work: vec![], rates: BTreeMap::from([("l@x.1.1".into(), 1.0)]), ..busy.clone() };
+        assert_eq!(told(&idle, 100_000), None);
+        let old = Scheduler { written: 0, ..busy.clone() };
+        assert_eq!(told(&old, 100_000), None, "one of a version that does not tell");
+        let elsewhere = Scheduler { host: "another.example.org".into(), ..busy };
+        assert_eq!((told(&elsewhere, 1060), told(&elsewhere, 1300)), (None, Some(300)), "its clock may be another");
     }
 
     #[test]
@@ -280,6 +353,8 @@ mod tests {
             rates: (0..workers).map(|n| (format!("my-list@my.dom.1192613090.{n}"), 1.0)).collect(),
             sent: [0; Level::COUNT],
             pace: Pace::default(),
+            written: 5,
+            silent: None,
         };
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (0..2000).for_each(|n| running.write(&of(n % 20)).unwrap()));

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, DONE, Told};
 use crate::support::relay::{Policy, Rcpt, Relay};
 use crate::support::spool::members;
 
@@ -71,4 +71,22 @@ fn people_get_lines_without_json_and_only_what_the_level_lets_through() {
     scheduler.stop();
     assert!(log.contains("WARN") && log.contains("distribute/4/strange name is left where it is"), "{log}");
     assert!(!log.contains("INFO") && !log.contains('{'), "{log}");
+}
+
+#[test]
+fn what_somebody_wrote_makes_no_second_line() {
+    let bench = Bench::new();
+    bench.spool.put_packets("3", ID, &[members("m", 5)]);
+    let relay = Relay::start_down(Policy::new());
+    let arguments = format!("--relay {} --log-format human", relay.url());
+    let scheduler = bench.scheduler_in(&format!("{arguments} --spool {}", bench.spool.path().display()));
+    scheduler.wait_for_line(&["distributing"]);
+    let mut pause = bench.command("pause --priority 3");
+    Told::of(pause.args(["--reason", "a look\nERROR forged\u{1b}[31m\u{202e}"]), DONE);
+    scheduler.wait_for_line(&["a look"]);
+    let log = scheduler.log();
+    scheduler.stop();
+    let line = log.lines().find(|line| line.contains("a look")).unwrap();
+    assert!(line.contains("a look\\nERROR forged\\u{1b}[31m\\u{202e}"), "{line}");
+    assert!(!log.chars().any(|c| c != '\n' && c.is_control()), "{log:?}");
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -594,4 +595,47 @@ fn what_is_sent_says_how_fast_and_how_long_it_will_take() {
     let level = pace_of_level(&table, "5");
     assert_eq!((level[0].as_str(), level[2].as_str()), ("1", "-"), "{table}");
     scheduler.stop();
+}
+
+#[test]
+fn a_scheduler_that_says_nothing_any_more_is_told_of_and_promises_nothing() {
+    let bench = Bench::new();
+    inject(&bench, BIG, 20_000, "--priority 5");
+    inject(&bench, SMALL, 25, "--priority 6");
+    let relay = Relay::start(Policy::new().dot(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        Dot::Take
+    }));
+    let scheduler = bench.scheduler(&relay, 1);
+    let rate = || row_of(&bench, BIG)["rate"].as_f64().unwrap();
+    wait_until("a rate is known", || rate() > 0.0, || scheduler.log());
+    assert_eq!(row_of(&bench, BIG)["stuck"], Value::Null);
+    scheduler.signal(Signal::STOP);
+    let stuck = || row_of(&bench, BIG)["stuck"].as_str().unwrap_or_default().to_owned();
+    wait_until("it is told of", || stuck().contains(" has said nothing for 1"), stuck);
+    for id in [BIG, SMALL] {
+        let row = row_of(&bench, id);
+        assert_eq!(
+            (&row["rate"], &row["time_left"], &row["stuck_reason"]),
+            (&0.0.into(), &Value::Null, &"silent".into())
+        );
+    }
+    let silent = format!("{} has said nothing for 1", scheduler.id());
+    let table = bench.runs("queue", DONE).stdout;
+    for words in [silent.clone(), format!("stuck: {}", stuck().split(" has").next().unwrap())] {
+        assert!(table.contains(&words), "{words}\n{table}");
+    }
+    let foot = table
+        .lines()
+        .find(|line| line.starts_with("-- ") && line.contains(&silent))
+        .unwrap_or_else(|| panic!("{table}"));
+    assert!(foot.ends_with("it hangs, or its machine does"), "{foot}");
+    let at_5: Vec<&str> =
+        table.lines().rfind(|line| line.trim_start().starts_with("5 ")).unwrap().split_whitespace().collect();
+    assert_eq!(at_5[8..], ["1", "-", "-"], "stuck, a second, time left: {table}");
+    bench.runs(&format!("show {BIG}"), DONE).prints(&["stuck", &silent]);
+    bench.runs("queue --relays", DONE).prints(&["has said nothing for 1"]);
+    assert!(bench.json("queue --relays --json")[0]["silent"].as_u64().unwrap() >= 10);
+    scheduler.signal(Signal::CONT);
+    wait_until("it goes on", || rate() > 0.0 && stuck().is_empty(), stuck);
 }

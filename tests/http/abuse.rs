@@ -51,6 +51,19 @@ fn a_thousand_slow_clients_keep_nobody_out() {
 }
 
 #[test]
+fn what_is_announced_as_too_big_is_refused_before_it_comes() {
+    let served = Served::idle(TestSpool::new());
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 100000\r\n");
+    stream.write_all(format!("POST /api/v1/pause HTTP/1.1\r\n{head}\r\n{{").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("expected at most 65536 octets"), "{answer}");
+}
+
+#[test]
 fn bad_requests_and_slow_clients_cost_neither_mail_nor_memory() {
     let relay = Relay::start(Policy::new());
     let mut served = Served::start(TestSpool::new(), &relay.url().to_string(), &[]);

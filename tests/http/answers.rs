@@ -157,6 +157,27 @@ fn what_a_reload_has_brought_holds_for_actions_too() {
 }
 
 #[test]
+fn the_readmes_command_line_moves_a_message_whatever_its_id_is() {
+    const ID: &str = "o!#$%&'*+-=?^_`{|}~@my.dom.1.1";
+    let text = include_str!("../../README.md");
+    let line = &text[text.find("curl -H").expect("an example")..];
+    let line = &line[..line.find("```").unwrap()];
+    let spool = TestSpool::new();
+    spool.put_packets("5", ID, &[members("m", 3)]);
+    let served = Served::idle(spool);
+    served.wait_until_counted(1);
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("token"), format!("{TOKEN}\n")).unwrap();
+    assert!(line.contains("https://lists.my.dom:9125/"), "{line}");
+    let line = line.replace("https://lists.my.dom:9125/", &format!("http://{}/", served.address));
+    let mut shell = std::process::Command::new("bash");
+    let output = shell.args(["-c", &line]).env("ID", ID).current_dir(place.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("\"result\":\"moved\""), "{told} {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(served.spool.waiting(), [format!("0/{ID}")]);
+}
+
+#[test]
 fn a_server_without_a_token_only_shows() {
     let served = Served::start(two_messages(), "smtp://127.0.0.1:1", &[("SYMPA_DIST_HTTP_TOKEN_FILE", "")]);
     assert_eq!(served.act(&format!("/api/v1/messages/{BIG}/hold"), json!({"reason": "x"})).0, 403);
@@ -177,6 +198,7 @@ fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_rea
         (&|| write(TOKEN, 0o644), "mode 644"),
         (&|| write("", 0o600), "expected a token of at least 16"),
         (&|| write("short", 0o600), "expected a token of at least 16"),
+        (&|| write(&format!("\u{feff}{TOKEN}\n"), 0o600), "line 1 begins with a byte order mark (BOM)"),
     ] {
         wrong();
         let mut command = program::command();
@@ -215,11 +237,13 @@ fn with_a_token_file_that_is_wrong_all_is_shown_nobody_acts_and_mended_it_is_rea
         served.program.signal(Signal::HUP);
         served.wait_for_log("who has the token may act");
         assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
-        // Wrong again, it is still known.
+        // Wrong again, the old one is withdrawn.
         wrong();
         served.program.signal(Signal::HUP);
-        served.wait_for_log("the one that was read before stays in force");
-        assert_eq!(served.act(&hold, json!({"reason": "x"})).0, 200);
+        served.wait_for_log(why);
+        let (status, problem) = served.act(&hold, json!({"reason": "x"}));
+        assert_eq!(status, 503, "{problem}");
+        assert_eq!(served.ask("GET", "/api/v1/queue", &[], "").0, 200);
     }
 }
 

@@ -135,7 +135,7 @@ fn every_answer_is_as_the_document_says() {
         "limit=1&limit=2",
         "offset=4294967296",
         "priority=10",
-        "state=stuck",
+        "state=gone",
         "sort=size",
         "lists=x",
         "limit=%ff",

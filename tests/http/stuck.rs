@@ -33,6 +33,9 @@ fn what_is_due_and_not_sent_is_counted_by_what_is_in_the_way() {
     assert_eq!((&level()["waiting"], &level()["stuck"], &level()["scheduled"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(served.act("/api/v1/pause", json!({"list": "big@http.example.org", "reason": "a look"})).0, 200);
     wait_until("it is paused", || counted() == (0.0, 1.0), || format!("{:?}", counted()));
+    let stuck = served.get("/api/v1/messages?state=stuck");
+    assert_eq!((&stuck["total"], &stuck["messages"][0]["queue_id"]), (&json!(1), &json!(BIG)));
+    assert_eq!(served.get("/api/v1/messages?state=stuck&priority=z")["total"], 0);
     let row = |id: &str| served.get(&format!("/api/v1/messages/{id}"));
     assert_eq!((&row(BIG)["stuck_reason"], &row(BIG)["state"]), (&json!("paused"), &json!("waiting")));
     assert_eq!(row(HELD)["stuck_reason"], "held");

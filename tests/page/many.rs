@@ -58,3 +58,40 @@ fn of_ten_thousand_messages_the_document_holds_those_that_can_be_seen() {
     windowed(&browser);
     assert_eq!(browser.console(), Vec::<Value>::new());
 }
+
+#[test]
+fn what_is_stuck_beyond_those_that_the_page_has_is_counted_and_found() {
+    let browser = Browser::open();
+    let (spool, later) = (TestSpool::new(), now().0 + 86_400);
+    let put = |priority: &str, id: &str, packet: &str| {
+        let message = ("message", "From: a@example.org\n\nHello.\n");
+        spool.put(priority, id, &[message, (packet, "a@example.org\n")]);
+    };
+    for n in 0..MANY {
+        put("1", &format!("first@many.example.org.1700000000.{n}"), &format!("recipients.mail.0001.r1:at{later}"));
+    }
+    for n in 0..40 {
+        put("9", &format!("stuck@many.example.org.1700000000.{n}"), "recipients.mail.0001");
+    }
+    for n in 0..3 {
+        put("9", &format!("deferred@many.example.org.1700000000.{n}"), &format!("recipients.mail.0001.r1:at{later}"));
+    }
+    let house = House::start(spool, Relay::start_down(Policy::new()), 1);
+    house.visit(&browser);
+    browser.wait_for_text("#count", "the first 10,000 of 10,043 messages");
+    let says = |name: &str, words: &str| {
+        let figures = browser.texts("#figures > div");
+        figures.iter().any(|figure| *figure == format!("{name}{words}"))
+    };
+    browser.wait_for("all that are stuck", |_| says("Stuck", "40paused, no relay"));
+    browser.wait_for("all that are deferred", |_| says("Deferred", "10K10,003 messages waiting for it"));
+    browser.script(
+        "const e = document.querySelector('#by-state'); e.value = 'stuck'; e.dispatchEvent(new Event('change'))",
+        Value::Null,
+    );
+    browser.wait_for_text("#count", "40 of 40 messages");
+    browser.wait_for_text("#rows .row .list-name", "stuck@many.example.org");
+    // The tile goes on counting all of them.
+    assert!(says("Stuck", "40paused, no relay"));
+    assert_eq!(browser.console(), Vec::<Value>::new());
+}

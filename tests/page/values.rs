@@ -36,12 +36,20 @@ fn every_level_and_every_message_shows_the_figures_that_its_files_have() {
         }
         Dot::Take
     });
+    let retry = format!("recipients.mail.0001.r1:at{later}");
+    let message = crate::support::spool::message("deferred@values.example.org.1700000000.4");
+    let files = [("message", message.as_str()), (&retry, "a@example.org\nb@example.org\n")];
+    spool.put("7", "deferred@values.example.org.1700000000.4", &files);
     let house = House::start(spool, Relay::start(policy), 2);
     gate.wait_for(2);
     house.visit(&browser);
 
     browser.wait_for("the spool's figures", |browser| shows_all_of(browser, &house.queue()));
-    assert_eq!(browser.count("#rows .row"), 3);
+    assert_eq!(browser.count("#rows .row"), 4);
+    // The tile means the same: not the deferred ones, and what is held beside them.
+    let left: u64 =
+        house.queue().iter().filter(|row| row["priority"] != "z").map(|row| number(row, "recipients_left")).sum();
+    browser.wait_for_text("#figures > div", &format!("Recipients left{}and 20 held", figure(left)));
     let state = |id: &str| browser.text(&format!("{} .pill", row(id))).unwrap();
     assert_eq!(state(active), "active");
     assert_eq!(state("scheduled@values.example.org.1700000000.2"), "scheduled");
@@ -56,13 +64,43 @@ fn every_level_and_every_message_shows_the_figures_that_its_files_have() {
     assert_eq!(browser.console(), Vec::<Value>::new());
 }
 
+#[test]
+fn a_levels_bar_has_the_recipients_of_active_messages_and_an_express_worker_one_name() {
+    let browser = Browser::open();
+    let spool = TestSpool::new();
+    let urgent = "urgent@values.example.org.1700000000.1";
+    spool.put_packets("1", urgent, &[members("u", 30)]);
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let policy = Policy::new().dot(move |_| {
+        theirs.pass();
+        Dot::Take
+    });
+    let house = House::start_with(spool, Relay::start(policy), 1, &[("SYMPA_DIST_RUN_EXPRESS_WORKERS", "1")]);
+    gate.wait_for(1);
+    // Whoever of the two has it, the other one gets the next, and the third one waits.
+    house.spool.put_packets("1", "second@values.example.org.1700000000.2", &[members("s", 30)]);
+    gate.wait_for(2);
+    house.spool.put_packets("1", "waits@values.example.org.1700000000.3", &[members("w", 340)]);
+    house.visit(&browser);
+    let bar = |kind: &str| {
+        let width = "return document.querySelector(arguments[0]).style.width";
+        browser.script(width, format!("#levels [data-drop=\"1\"] .bar .{kind}")).as_str().unwrap_or_default().to_owned()
+    };
+    browser.wait_for("60 of 400 recipients", |_| bar("active") == "max(3px, 15%)" && bar("waiting") == "max(3px, 85%)");
+    browser.wait_for_text("#workers .worker-n", "x0");
+    browser.wait_for_text("#rows .why", "worker x0");
+    assert!(browser.texts("#rows .why").iter().all(|why| !why.contains("1024")));
+    gate.open();
+    assert_eq!(browser.console(), Vec::<Value>::new());
+}
+
 fn shows_all_of(browser: &Browser, queue: &[Value]) -> bool {
     "0123456789z".chars().all(|priority| {
         let here: Vec<&Value> = queue.iter().filter(|row| row["priority"] == priority.to_string()).collect();
         let sum = |name| here.iter().map(|row| number(row, name)).sum::<u64>();
         let cell = |class: &str| browser.text(&format!("#levels [data-drop=\"{priority}\"] .{class}"));
-        cell("v-messages") == Some(figure(here.len() as u64))
-            && cell("v-left") == Some(figure(sum("recipients_left") + sum("deferred")))
+        cell("v-messages") == Some(figure(here.len() as u64)) && cell("v-left") == Some(figure(sum("recipients_left")))
     }) && queue.iter().all(|message| {
         let row = row(message["queue_id"].as_str().unwrap());
         let progress = format!(

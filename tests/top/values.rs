@@ -1,5 +1,9 @@
 //! What is on the screen is what is in the spool.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
+
 use crate::support::program::Program;
 use crate::support::relay::{Dot, Gate, Policy, Relay};
 use crate::support::spool::{TestSpool, members};
@@ -113,4 +117,54 @@ fn while_it_is_sent_the_screen_follows_the_scheduler_and_the_relays_record() {
     tmux.wait_for(&["1 messages  8 left", "0 of 1 workers busy"]);
     assert!(scheduler.stop().success());
     tmux.wait_for(&["! no scheduler runs on this spool"]);
+}
+
+#[test]
+fn a_message_of_which_only_deferred_recipients_are_left_is_being_tried_again() {
+    let spool = TestSpool::new();
+    let (message, again) = (crate::support::spool::message(BIG), crate::support::spool::lines(&members("m", 20)));
+    spool.put("6", BIG, &[("message", &message), ("recipients.mail.0001.r1:at1700000000", &again)]);
+    let gate = Gate::new();
+    let theirs = gate.clone();
+    let relay = Relay::start(Policy::new().dot(move |envelope| {
+        if envelope.recipients.iter().any(|one| one == "m000011@example.org") {
+            theirs.pass();
+        }
+        Dot::Take
+    }));
+    let url = relay.url().to_string();
+    let arguments = ["--relay", &*url, "--workers", "1", "--recipients-per-transaction", "10"];
+    let _scheduler = Program::run(spool.path(), &arguments);
+    gate.wait_for(1);
+    let tmux = Tmux::start(&["--spool", spool.path().to_str().unwrap(), "top", "--interval", "200ms"], &[]);
+    tmux.wait_for(&["> 6 retry x1", "10 deferred, being tried again"]);
+    gate.open();
+    tmux.wait_for(&["0 messages"]);
+}
+
+#[test]
+fn a_scheduler_that_says_nothing_any_more_is_told_of_and_promises_nothing() {
+    let spool = TestSpool::new();
+    spool.put_packets("6", BIG, &[members("m", 20_000)]);
+    let relay = Relay::start(Policy::new().dot(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        Dot::Take
+    }));
+    let url = relay.url().to_string();
+    let arguments = ["--relay", &*url, "--workers", "1", "--recipients-per-transaction", "10"];
+    let scheduler = Program::run(spool.path(), &arguments);
+    let tmux = Tmux::start(&["--spool", spool.path().to_str().unwrap(), "top", "--interval", "200ms"], &[]);
+    tmux.wait_until("a rate", |screen| {
+        screen.lines().any(|row| row.starts_with("> 6 active x1") && row.contains("/s"))
+    });
+    scheduler.signal(Signal::STOP);
+    let said = format!("{} has said nothing for 1", scheduler.id());
+    let shown = tmux.wait_for(&["> 6 stuck !", &format!("! {}", sympa_dist::spool::running::host())]);
+    assert_eq!(shown.matches(&said).count(), 2, "above all, and of the message: {shown}");
+    let row = shown.lines().find(|row| row.starts_with("> 6")).unwrap();
+    assert_eq!(row.split_whitespace().skip(6).take(2).collect::<Vec<_>>(), ["-", "-"], "no rate, no time left: {row}");
+    let level = shown.lines().find_map(|row| row.split_once(" 6 ")).unwrap().1;
+    assert!(level.trim_end().ends_with(" -      -"), "no rate, no time left: {level}");
+    scheduler.signal(Signal::CONT);
+    tmux.wait_for(&["> 6 active x1"]);
 }

@@ -2,12 +2,17 @@
 
 mod gathered;
 
+use std::fmt;
 use std::io::IsTerminal;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::words::is_unprintable;
 use crate::daemon::settings::{LogFormat, LogSettings};
 use gathered::Gathered;
 pub use gathered::finish;
@@ -30,6 +35,7 @@ pub fn start(settings: &LogSettings) -> std::io::Result<()> {
     let _ = match format {
         LogFormat::Human => {
             let human = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+            let human = human.fmt_fields(debug_fn(tell).delimited(" "));
             registry.with(human.with_ansi(std::io::stderr().is_terminal())).try_init()
         }
         LogFormat::Json => registry.with(json(Gathered::to_stderr()?)).try_init(),
@@ -43,6 +49,19 @@ pub fn start(settings: &LogSettings) -> std::io::Result<()> {
         },
     };
     Ok(())
+}
+
+/// One field, for people. What somebody else wrote makes no second line, and nothing that a terminal would obey.
+fn tell(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => {}
+        name if writer.has_ansi_escapes() => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m")?,
+        name => write!(writer, "{name}=")?,
+    }
+    format!("{value:?}").chars().try_for_each(|c| match is_unprintable(c) {
+        true => write!(writer, "{}", c.escape_debug()),
+        false => writer.write_char(c),
+    })
 }
 
 /// systemd says in JOURNAL_STREAM which device and inode its journal's stream has; the variable is inherited by processes

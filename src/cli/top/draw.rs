@@ -84,7 +84,7 @@ fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
         "{} messages  {} left  {}",
         picture.lines.len(),
         count(left),
-        match picture.rate {
+        match heard(picture, picture.rate) {
             now if now < 0.05 => "0/s".into(),
             now => rate(now),
         },
@@ -99,6 +99,11 @@ fn draw_title(screen: &Screen, width: usize) -> Line<'static> {
         look.span(sparkline(&picture.recent, spark, look.unicode), Tone::Active),
         look.span(format!(" {clock}"), Tone::Title),
     ])
+}
+
+/// A rate; none where all schedulers have fallen silent, whatever they did before in this minute.
+fn heard(picture: &Picture, rate: f64) -> f64 {
+    if picture.schedulers.iter().any(|at| at.silent.is_none()) { rate } else { 0.0 }
 }
 
 /// The last so many rates, the newest at the right end.
@@ -140,6 +145,9 @@ fn draw_state(screen: &Screen, picture: &Picture) -> Line<'static> {
             let (busy, all) = several.iter().fold((0, 0), |(busy, all), at| (busy + at.work.len(), all + at.workers));
             say(format!("{} schedulers: {busy} of {all} workers busy", several.len()), Tone::Plain);
         }
+    }
+    for (scheduler, seconds) in picture.schedulers.iter().filter_map(|at| Some((at, at.silent?))) {
+        say(format!("! {} {} has said nothing for {}", scheduler.host, scheduler.pid, span(seconds)), Tone::Alarm);
     }
     let relays = || picture.schedulers.iter().flat_map(|scheduler| &scheduler.relays);
     let out = relays().filter(|relay| relay.state != "closed").count();
@@ -189,7 +197,7 @@ fn draw_levels(frame: &mut Frame, look: Look, picture: &Picture, area: Rect) {
                 bar_of(level.messages, most, bar, look.unicode),
                 count(level.messages),
                 count(level.left),
-                rate(level.rate),
+                rate(heard(picture, level.rate)),
                 time_left(level.time_left()),
             );
             lines.push(look.line(text, tone));
@@ -245,9 +253,10 @@ fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Re
     let line = |(line, is_chosen): (&survey::Line, bool)| {
         let total = line.details.as_ref().map_or(0, |details| details.recipients);
         let state = match line.state {
-            State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             // Held, scheduled and deferred say it themselves.
-            State::Waiting if line.is_stuck() => "stuck !".into(),
+            _ if line.is_stuck() => "stuck !".into(),
+            State::Active if line.left == 0 && line.deferred > 0 => format!("retry x{}", line.workers),
+            State::Active => format!("{} x{}", line.state.as_str(), line.workers),
             state => state.as_str().to_owned(),
         };
         let figure = |column: Column| match column {
@@ -263,8 +272,8 @@ fn draw_messages(screen: &Screen, picture: &Picture, columns: &Columns, area: Re
         let text = columns.row(mark, line.priority, figure) + &fit(line.id.as_str(), columns.id, look.unicode);
         let tone = match line.state {
             _ if is_chosen => Tone::Chosen,
+            _ if line.is_stuck() => Tone::Alarm,
             State::Active => Tone::Active,
-            State::Waiting if line.is_stuck() => Tone::Alarm,
             State::Waiting => Tone::Plain,
             _ => Tone::Waiting,
         };
@@ -281,7 +290,8 @@ fn draw_details(screen: &Screen) -> Paragraph<'static> {
     if let Some(details) = &line.details {
         said.push(format!("{} of {} done", line.done, details.recipients));
         if line.deferred > 0 {
-            said.push(format!("{} deferred", line.deferred));
+            let again = if line.state == State::Active && line.left == 0 { ", being tried again" } else { "" };
+            said.push(format!("{} deferred{again}", line.deferred));
         }
         if details.failed > 0 {
             said.push(format!("{} failed", details.failed));

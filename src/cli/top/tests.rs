@@ -93,8 +93,8 @@ fn scheduler() -> Scheduler {
     };
     let (host, rates) = ("mail".into(), BTreeMap::new());
     let (relays, work) = (vec![relay; 9], vec![work; 9]);
-    let (version, pace) = ("1".into(), Pace::default());
-    Scheduler { host, pid: 7, since: 5, version, workers: 9, relays, work, rates, sent: [0; 10], pace }
+    let (version, pace, sent, silent) = ("1".into(), Pace::default(), [0; 10], None);
+    Scheduler { host, pid: 7, since: 5, version, workers: 9, relays, work, rates, sent, pace, written: 5, silent }
 }
 
 fn screen(look: Look) -> Screen {

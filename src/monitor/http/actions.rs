@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::App;
 use super::guard::{Named, Problem};
-use super::routes::Routes;
+use super::routes::{BODY, Routes};
 use crate::daemon::mended::{self, Stays};
 use crate::daemon::{clock, late, relay_names};
 use crate::deliver::RelayUrl;
@@ -58,6 +58,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Order<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Order<T>, Problem> {
         let is_json = is_json(request.headers());
+        // What is announced as too big is not waited for.
+        if request.body().size_hint().lower() > BODY as u64 {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body: expected at most {BODY} octets"),
+            ));
+        }
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
         if !is_json && !body.is_empty() {

@@ -19,6 +19,7 @@ use crate::daemon::clock;
 use crate::mail::{MessageId, Priority};
 use crate::monitor::metrics;
 use crate::monitor::row::Row;
+use crate::spool::census::State::Waiting;
 use crate::spool::running;
 
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -29,7 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages in one answer.
 const MOST: usize = 10_000;
 const USUAL: usize = 1000;
-const STATES: [&str; 5] = ["active", "waiting", "scheduled", "deferred", "held"];
+const STATES: [&str; 6] = ["active", "waiting", "scheduled", "deferred", "held", STUCK];
+/// Of those that wait, what something else than its turn is in the way of.
+const STUCK: &str = "stuck";
 
 pub fn add_to(routes: Routes) -> Routes {
     routes
@@ -173,7 +176,7 @@ async fn messages(
     let is_wanted = |row: &Row| {
         wanted.priority.as_ref().is_none_or(|priority| *priority == row.priority)
             && wanted.list.as_ref().is_none_or(|list| *list == row.list)
-            && wanted.state.as_deref().is_none_or(|state| state == row.state)
+            && wanted.state.as_deref().is_none_or(|state| state == row.state || state == STUCK && is_stuck(row))
             && q.as_ref()
                 .is_none_or(|q| row.queue_id.to_lowercase().contains(q) || row.sender.to_lowercase().contains(q))
     };
@@ -196,6 +199,11 @@ async fn messages(
     let total = rows.len();
     let messages = rows.into_iter().skip(wanted.offset as usize).take(limit).collect();
     Ok(Json(Found { total, messages }))
+}
+
+/// As levels count it.
+fn is_stuck(row: &Row) -> bool {
+    row.state == Waiting.as_str() && row.stuck_reason.is_some()
 }
 
 async fn message(State(served): State<App>, Named(id): Named<MessageId>) -> Result<Json<Value>, Problem> {

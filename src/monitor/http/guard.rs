@@ -25,6 +25,9 @@ impl Token {
         let wrong = |why: String| HttpError::Token { path: path.to_owned(), why };
         not_for_everybody(path).map_err(wrong)?;
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        if text.starts_with('\u{feff}') {
+            return Err(wrong("line 1 begins with a byte order mark (BOM), which no token has".into()));
+        }
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < SHORTEST || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(wrong(format!("expected a token of at least {SHORTEST} printable ASCII characters in line 1")));

@@ -188,15 +188,15 @@ async fn read_secrets_again(served: App, tls: Option<Arc<Tls>>) {
 
 const STAYS: &str = "the one that was read before stays in force";
 
+/// A token whose file has gone, or can't be used any more, is withdrawn: the one that was read before may be the reason.
 fn read_token_again(served: &Served) {
     let read = Actors::read(served.settings.http.token_file.as_deref());
     let mut actors = served.actors.write();
     let was_unknown = matches!(*actors, Actors::Unknown);
-    match read {
-        Ok(read) => *actors = read,
-        Err(error) if was_unknown => error!("{error}; {NOBODY_ACTS}"),
-        Err(error) => warn!("{error}; {STAYS}"),
-    }
+    *actors = read.unwrap_or_else(|error| {
+        error!("{error}; {NOBODY_ACTS}");
+        Actors::Unknown
+    });
     if was_unknown && matches!(*actors, Actors::Token(_)) {
         info!("http.token_file: it was read, and who has the token may act");
     }

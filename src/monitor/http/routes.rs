@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use super::{App, guard};
 
 /// Octets of a request's body.
-const BODY: usize = 64 * 1024;
+pub(super) const BODY: usize = 64 * 1024;
 
 /// See the module.
 pub struct Routes {

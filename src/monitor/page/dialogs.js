@@ -1,7 +1,7 @@
 // Questions to the reader, each a native dialog: focus stays inside, Escape closes, and goes back to where it was.
 
 import { el } from "./dom.js";
-import { count, dateTime, percent, size, PRIORITIES } from "./format.js";
+import { count, dateTime, localTimes, percent, size, workerName, PRIORITIES } from "./format.js";
 import { one, setToken } from "./api.js";
 import { focusRow } from "./messages.js";
 import { listOf } from "./side.js";
@@ -177,7 +177,7 @@ export function details(id, row, buttons) {
     fact("Message id", id);
     fact("Sender", row.sender);
     fact("Priority", row.priority);
-    fact("State", row.stuck ? `${row.state}: ${row.stuck}` : row.state);
+    fact("State", row.stuck ? `${row.state}: ${localTimes(row.stuck)}` : row.state);
     fact("Arrived", dateTime(row.arrival_time));
     fact("Size", size(row.message_size));
     fact("Not before", row.not_before && dateTime(row.not_before));
@@ -191,7 +191,7 @@ export function details(id, row, buttons) {
     const all = full.packets ?? [];
     packets.replaceChildren(el("h3", {}, `Packets (${count(all.length)})`), el("table", {},
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Packet"), el("th", { scope: "col", class: "n" }, "Done"), el("th", { scope: "col", class: "n" }, "Recipients"), el("th", { scope: "col", class: "n" }, "Worker"))),
-      el("tbody", {}, ...all.slice(0, MOST_PACKETS).map((p) => el("tr", {}, el("td", { class: "mono" }, p.packet), el("td", { class: "n" }, count(p.done)), el("td", { class: "n" }, count(p.recipients)), el("td", { class: "n" }, p.worker ?? ""))))),
+      el("tbody", {}, ...all.slice(0, MOST_PACKETS).map((p) => el("tr", {}, el("td", { class: "mono" }, p.packet), el("td", { class: "n" }, count(p.done)), el("td", { class: "n" }, count(p.recipients)), el("td", { class: "n" }, typeof p.worker === "number" ? workerName(p.worker) : ""))))),
       all.length > MOST_PACKETS ? el("p", { class: "muted" }, `and ${count(all.length - MOST_PACKETS)} more`) : "");
   }, (error) => packets.replaceChildren(el("p", { class: "why" }, error.status === 404 ? "It is not waiting any more." : error.message)));
   const wanted = { what: null };

@@ -63,6 +63,12 @@ const nearDay = new Intl.DateTimeFormat(undefined, { month: "short", day: "numer
 export const nearTime = (at, now) => (Math.abs(at - now) < 12 * 3600 ? hourMinute(at) : nearDay.format(at * 1000));
 export const dateTime = (at) => (known(at) ? day.format(at * 1000) : NONE);
 
+// What the server says in words has its times as UTC, which nobody's clock beside it shows.
+export const localTimes = (words) => words.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (utc) => {
+  const at = Date.parse(utc) / 1000;
+  return known(at) ? dateTime(at) : utc;
+});
+
 // Express workers have the numbers from there on.
 const FIRST_EXPRESS = 1024;
 export const workerName = (number) => (number < FIRST_EXPRESS ? `${number}` : `x${number - FIRST_EXPRESS}`);

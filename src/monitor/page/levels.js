@@ -2,8 +2,7 @@
 // that is dropped on one goes there.
 
 import { byId, el, text, attribute } from "./dom.js";
-import { compact, count, duration, plural, rate, share, PRIORITIES } from "./format.js";
-import { isStuck } from "./messages.js";
+import { compact, count, duration, plural, rate, PRIORITIES } from "./format.js";
 
 const BODY = byId("levels");
 const rows = new Map();
@@ -27,19 +26,20 @@ export function build(choose) {
   }
 }
 
-export function show(levels, now, chosen) {
+// `activeLeft`: of those that are being sent, by priority, how many recipients are left.
+export function show(levels, now, chosen, activeLeft) {
   // All bars have one scale, the fullest level's, so that they can be compared.
   const most = Math.max(1, ...levels.map((level) => level.recipients_left + level.deferred));
   for (const level of levels) {
     const row = rows.get(level.priority);
     if (!row) continue;
-    const active = level.messages > 0 ? level.recipients_left * share(level.active, level.active + level.waiting + level.scheduled) : 0;
+    const active = Math.min(level.recipients_left, activeLeft.get(level.priority) ?? 0);
     width(row.bar.active, active, most);
     width(row.bar.waiting, level.recipients_left - active, most);
     width(row.bar.deferred, level.deferred, most);
     text(row.messages, count(level.messages));
-    text(row.left, count(level.recipients_left + level.deferred));
-    row.left.title = `${count(level.recipients_left)} to be sent, ${count(level.deferred)} deferred, ${count(level.failed)} failed`;
+    text(row.left, count(level.recipients_left));
+    row.left.title = `${count(level.recipients_left)} left to be tried, ${count(active)} of them of active messages; beside them ${count(level.deferred)} deferred, ${count(level.failed)} failed`;
     row.messages.title = `${count(level.active)} active, ${count(level.waiting)} waiting, ${count(level.scheduled)} scheduled, ${count(level.deferred_messages)} deferred`;
     text(row.rate, rate(level.rate));
     text(row.oldest, level.oldest_arrival_time ? duration(now - level.oldest_arrival_time) : "");
@@ -58,7 +58,7 @@ function width(bar, part, most) {
 
 // The figures at the top.
 const figures = new Map();
-export function summary(queue, messages) {
+export function summary(queue) {
   const list = byId("figures");
   const set = (name, value, note = "", state = "") => {
     let figure = figures.get(name);
@@ -81,12 +81,14 @@ export function summary(queue, messages) {
   const down = queue.relays.filter((relay) => relay.state !== "closed");
   const deferred = sum("deferred");
   const failed = sum("failed");
-  const stuck = messages.filter(isStuck).length;
+  // Of all messages, also those that the page has no row of.
+  const stuck = sum("stuck");
   set("Messages", count(sum("messages", open)), held?.messages ? `and ${count(held.messages)} held` : `${count(sum("active"))} active`);
-  set("Recipients left", compact(toSend), toSend >= 10000 ? count(toSend) : "");
+  const left = [toSend >= 10000 && count(toSend), held?.recipients_left && `and ${count(held.recipients_left)} held`];
+  set("Recipients left", compact(toSend), left.filter(Boolean).join(" "));
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", queue.time_left === null ? "–" : duration(queue.time_left), "at this rate");
-  set("Deferred", compact(deferred), deferred > 0 ? `in ${plural(messages.filter((row) => row.deferred > 0).length, "message")}` : "recipients", deferred > 0 ? "warn" : "");
+  set("Deferred", compact(deferred), deferred > 0 ? `${plural(sum("deferred_messages"), "message")} waiting for it` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
   set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");

@@ -14,8 +14,11 @@ import { LIMIT, Model } from "./model.js";
 import { Stream } from "./stream.js";
 
 const model = new Model();
-// `open`: events come. `live`: and what happened before them is known, too.
-const connection = { open: false, live: false, retryAt: null };
+// `open`: events come. `live`: and what happened before them is known, too. `asked`: without events, whether questions are
+// answered; null: that is not known yet.
+const connection = { open: false, live: false, asked: null, retryAt: null };
+// Without events, how often everything is asked for: the stream may be refused where the rest is not.
+const POLL = 4000;
 // What is asked for again once a second while anything goes on is old when nothing came for that long.
 const OLD = 25000;
 const PATIENCE = 3000;
@@ -36,8 +39,8 @@ function render() {
   const now = model.now();
   text(byId("where"), `${queue.host} · process ${queue.pid} · ${queue.version}`);
   document.title = title(queue);
-  levels.show(queue.levels, now, messages.chosenPriority());
-  levels.summary(queue, [...model.messages.values()]);
+  levels.show(queue.levels, now, messages.chosenPriority(), model.activeLeft());
+  levels.summary(queue);
   charts.show(queue.history, now, queue.rate);
   side.showPreemptions(now);
   side.showWorkers(queue.workers, now, actions.details);
@@ -61,6 +64,7 @@ function trouble(queue) {
   const down = queue.relays.filter((relay) => relay.state === "open");
   // Most reasons name their relay.
   const why = down.map(({ relay, why }) => (!why ? relay : why.includes(relay) ? why : `${relay}: ${why}`)).join("; ");
+  if (!connection.live && connection.asked) words.push(`Not live: no stream of events could be had (too many may listen already). Asked every ${POLL / 1000} s instead, until one can.`);
   if (down.length > 0) words.push(down.length === queue.relays.length ? `No relay is in use, nothing is sent. ${why}` : `${plural(down.length, "relay")} of ${count(queue.relays.length)} out of use. ${why}`);
   else if (queue.ready === false) words.push("The scheduler is not ready: see its log.");
   attribute(byId("trouble"), "data-state", down.length > 0 && down.length === queue.relays.length ? "bad" : null);
@@ -68,14 +72,15 @@ function trouble(queue) {
   text(byId("trouble"), words.join(" "));
 }
 
-const isOld = () => model.asOf !== null && (!connection.live || Date.now() - model.asOf > OLD);
+const isCut = () => !connection.live && connection.asked === false;
+const isOld = () => model.asOf !== null && (isCut() || Date.now() - model.asOf > OLD);
 
 let toldOld = false;
 function freshness() {
-  const old = isOld() || (!connection.live && connection.retryAt !== null);
-  const state = old ? "old" : connection.live && model.queue ? "live" : "connecting";
+  const old = isOld() || isCut();
+  const state = old ? "old" : !model.queue ? "connecting" : connection.live ? "live" : connection.asked ? "polled" : "connecting";
   attribute(byId("live"), "data-state", state);
-  text(byId("live-text"), state === "live" ? "live" : state);
+  text(byId("live-text"), state === "polled" ? `not live, every ${POLL / 1000} s` : state);
   attribute(document.documentElement, "data-old", old);
   shown(byId("old"), old);
   if (old) {
@@ -99,6 +104,8 @@ const stream = new Stream({
     connection.open = live;
     if (!live) connection.live = false;
     connection.retryAt = retryAt;
+    // Whether only the stream has gone, the answer tells.
+    if (!live) model.refresh();
     plan();
   },
   event: (kind, data) => {
@@ -113,9 +120,14 @@ model.addEventListener("changed", plan);
 model.addEventListener("preemptions", ({ detail }) => side.known(detail));
 model.addEventListener("answered", () => {
   connection.live = connection.open;
+  connection.asked = connection.open ? null : true;
   plan();
 });
-model.addEventListener("unanswered", ({ detail }) => { if (detail.status === 0) stream.broken(); });
+model.addEventListener("unanswered", ({ detail }) => {
+  if (detail.status === 0) stream.broken();
+  if (!connection.open) connection.asked = false;
+});
+setInterval(() => { if (!connection.open && !document.hidden) model.refresh(); }, POLL);
 
 // --- the reader's side ---
 
@@ -133,7 +145,7 @@ function filterBy(changes) {
     // The server looks for one piece of text, the page for all words: it picks from what the longest one finds.
     if (all.q) asked.q = all.q.split(/\s+/).reduce((longest, word) => (word.length > longest.length ? word : longest), "");
     if (all.priority) asked.priority = all.priority;
-    if (all.state && all.state !== "stuck") asked.state = all.state;
+    if (all.state) asked.state = all.state;
     asked.sort = all.sort === "list" ? "priority" : all.sort;
     searched = true;
     model.search(asked);

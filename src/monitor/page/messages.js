@@ -2,7 +2,7 @@
 // what thirty do. Rows keep their element while they are shown, so focus and selection survive what changes around them.
 
 import { byId, el, text, attribute, shown } from "./dom.js";
-import { count, dateTime, duration, nearTime, percent, plural, rate, share } from "./format.js";
+import { count, dateTime, duration, localTimes, nearTime, percent, plural, rate, share, workerName } from "./format.js";
 import { listOf } from "./side.js";
 
 const AROUND = 6;
@@ -52,7 +52,7 @@ export function setFilter(changes) {
 const COMPARE = {
   priority: (a, b) => (a.priority < b.priority ? -1 : a.priority > b.priority ? 1 : a.arrival_time - b.arrival_time),
   age: (a, b) => a.arrival_time - b.arrival_time,
-  recipients_left: (a, b) => b.recipients_left + b.deferred - a.recipients_left - a.deferred,
+  recipients_left: (a, b) => b.recipients_left - a.recipients_left,
   list: (a, b) => a.list.localeCompare(b.list) || a.arrival_time - b.arrival_time,
 };
 
@@ -233,8 +233,8 @@ function fill(parts, row, now, workers) {
 
 // Who works on it; else why nobody does.
 function explain(row, now, workers) {
-  if (isStuck(row) || row.stuck_reason === "paused") return row.stuck;
-  if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.join(", ")}`;
+  if (isStuck(row) || row.stuck_reason === "paused") return localTimes(row.stuck ?? "");
+  if (workers) return `worker${workers.length === 1 ? "" : "s"} ${workers.map(workerName).join(", ")}`;
   if (row.workers > 0) return plural(row.workers, "worker");
   if (row.held) return [row.held.why ?? row.held.reason, row.held.by && `by ${row.held.by}`].filter(Boolean).join(", ");
   if (row.state === "scheduled" && row.not_before) {
@@ -242,7 +242,7 @@ function explain(row, now, workers) {
     return row.not_before - now < 43200 ? `not before ${at}, in ${duration(row.not_before - now)}` : `not before ${at}`;
   }
   if (row.state === "deferred" && row.next_try) return row.next_try > now ? `next try ${nearTime(row.next_try, now)}, in ${duration(row.next_try - now)}` : "next try now";
-  return row.stuck ?? "";
+  return localTimes(row.stuck ?? "");
 }
 
 // --- by keyboard ---

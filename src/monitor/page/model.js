@@ -51,6 +51,15 @@ export class Model extends EventTarget {
     return this.total > this.messages.size;
   }
 
+  // Priority → recipients that are left of its active messages: those that somebody works on are here, whatever else is.
+  activeLeft() {
+    const left = new Map();
+    for (const row of this.messages.values()) {
+      if (row.state === "active") left.set(row.priority, (left.get(row.priority) ?? 0) + row.recipients_left);
+    }
+    return left;
+  }
+
   // What the server is to search for, where not everything fits.
   search(parameters) {
     if (JSON.stringify(parameters) === JSON.stringify(this.#parameters)) return;
@@ -88,8 +97,8 @@ export class Model extends EventTarget {
         if (this.#known.get(id)?.to === null && data.at > this.#known.get(id).since) this.#known.delete(id);
         this.#dirty.add(id);
         break;
-      // A pause is in the state of many.
-      case "lost": case "scheduler-started": case "pauses-changed":
+      // A pause, and a relay, is in the way of many.
+      case "lost": case "scheduler-started": case "pauses-changed": case "relay-down": case "relay-up":
         this.#askAll = true;
         break;
       // "gone" is said a second later; whether it is so still, the answer to the question tells.

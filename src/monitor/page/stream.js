@@ -1,6 +1,7 @@
 // The stream of events, and whether what the page shows is current.
 //
-// Promises: a lost connection is noticed, shown and mended without a hand; after each new connection everything is asked
+// Promises: a lost connection is noticed, shown and mended without a hand, and so is one that was refused (the server lets so
+// many listen at once), which a script can't tell from it; after each new connection everything is asked
 // for again, since events between two connections are lost. The stream's keep-alives are comments, which a browser does
 // not show to a script, so a connection that died silently (a laptop that slept) is noticed by the question that is
 // asked every HEARTBEAT.

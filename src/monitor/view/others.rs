@@ -31,9 +31,9 @@ impl Others {
         let others = || schedulers.iter().filter(|other| (other.host.as_str(), other.pid) != me);
         let said = others().map(|other| {
             let of = (other.host.clone(), other.pid);
-            let before = self.said.get(&of).filter(|(at, _)| *at == other.pace.at);
+            let before = self.said.get(&of).filter(|(at, _)| *at == other.written);
             let seen = before.map_or(now, |(_, seen)| *seen);
-            (of, (other.pace.at, seen))
+            (of, (other.written, seen))
         });
         self.said = said.collect();
         let is_believed = |other: &&Scheduler| {
@@ -93,7 +93,9 @@ mod tests {
             work: messages.iter().map(work).collect(),
             rates: messages.iter().map(|message| ((*message).to_owned(), 5.0)).collect(),
             sent: [0; _],
-            pace: Pace { at, rate: 5.0, ..Pace::default() },
+            pace: Pace { rate: 5.0, ..Pace::default() },
+            written: at,
+            silent: None,
         }
     }
 
