@@ -229,7 +229,7 @@ fn print_troubles(out: &mut impl Write, schedulers: &[Scheduler]) -> std::io::Re
     }
     for scheduler in schedulers {
         if let Some(seconds) = scheduler.silent {
-            let (who, pid) = (&scheduler.host, scheduler.pid);
+            let (who, pid) = (printable(&scheduler.host), scheduler.pid);
             writeln!(out, "-- {who} {pid} has said nothing for {}: it hangs, or its machine does", age(seconds))?;
         }
         for relay in scheduler.relays.iter().filter(|relay| relay.state != "closed") {

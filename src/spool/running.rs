@@ -196,7 +196,7 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
     Ok(schedulers)
 }
 
-/// The same, with who of them has fallen silent. What such a one said of its rates does not hold any more.
+/// Notes who of them has fallen silent. What such a one said of its rates does not hold any more.
 pub fn heard(mut schedulers: Vec<Scheduler>, now: Epoch) -> Vec<Scheduler> {
     let here = host();
     for scheduler in &mut schedulers {

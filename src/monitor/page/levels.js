@@ -88,7 +88,9 @@ export function summary(queue) {
   set("Recipients left", compact(toSend), left.filter(Boolean).join(" "));
   set("Rate", rate(queue.rate), "last minute");
   set("Time left", queue.time_left === null ? "–" : duration(queue.time_left), "at this rate");
-  set("Deferred", compact(deferred), deferred > 0 ? `${plural(sum("deferred_messages"), "message")} waiting for it` : "recipients", deferred > 0 ? "warn" : "");
+  // The others are active, or have recipients left beside.
+  const waiting = sum("deferred_messages");
+  set("Deferred", compact(deferred), waiting > 0 ? `${plural(waiting, "message")} waiting for it` : "recipients", deferred > 0 ? "warn" : "");
   set("Failed", compact(failed), "of those queued", failed > 0 ? "bad" : "");
   set("Stuck", count(stuck), stuck > 0 ? "paused, no relay" : "messages", stuck > 0 ? "warn" : "");
   set("Workers", `${busy} / ${queue.workers.length}`, "busy");
