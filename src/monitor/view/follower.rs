@@ -170,16 +170,15 @@ impl Follower {
             self.unread.push_back(id);
         }
         for at in &others.working {
-            if let Some(known) = messages.get_mut(&at.message).filter(|known| known.is_read()) {
-                known.packet_at(at.packet.clone(), at.recipients, at.done);
+            if let Some(known) = messages.get_mut(&at.message) {
+                known.packet_was_at(&at.packet, at.done);
             }
         }
         // Packets that are finished go, and retry packets come.
-        let is_due = |id: &&&MessageId| {
-            self.read.get(**id).is_none_or(|(at, took)| now.duration_since(*at) >= TICK.max(*took * PATIENCE))
+        let is_due = |id: &&MessageId| {
+            self.read.get(*id).is_none_or(|(at, took)| now.duration_since(*at) >= TICK.max(*took * PATIENCE))
         };
-        let due = others.messages();
-        self.unsure.extend(due.iter().filter(is_due).map(|id| (*id).clone()));
+        self.unsure.extend(others.messages().into_iter().filter(is_due).cloned());
         !others.working.is_empty()
     }
 

@@ -174,6 +174,14 @@ impl Known {
         }
     }
 
+    /// Another scheduler's worker was so far with a packet, a second or so ago: that may have been finished since, and is not
+    /// there any more for whoever has read the folder.
+    pub fn packet_was_at(&mut self, name: &PacketName, done: usize) {
+        if let Some(packet) = self.packets.iter_mut().find(|packet| packet.name == *name) {
+            packet.done = packet.done.max(count(done as u64)).min(packet.recipients);
+        }
+    }
+
     fn packet_done(&self, packet: &Packet, working: &[Working]) -> u64 {
         // Numbers tell most packets apart.
         let at = working.iter().find(|at| at.packet == packet.name && at.message == self.id);
@@ -301,6 +309,22 @@ fn utc(at: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_that_another_scheduler_has_finished_does_not_come_back_by_what_it_said_before() {
+        let packet = |text: &str| match crate::spool::layout::parse(text.as_ref()) {
+            Ok(crate::spool::layout::FileName::Packet(name)) => name,
+            _ => panic!("{text}"),
+        };
+        let mut known = Known::new("l@x.org.1.1".parse().unwrap(), "5".parse().unwrap(), 0);
+        known.packet_at(packet("recipients.mail.0002"), 10, 2);
+        for (name, done) in [("recipients.mail.0001", 5), ("recipients.mail.0002", 6), ("recipients.mail.0002", 4)] {
+            known.packet_was_at(&packet(name), done);
+        }
+        assert_eq!(known.left(&[], false), 4);
+        known.packet_was_at(&packet("recipients.mail.0002"), usize::MAX);
+        assert_eq!(known.left(&[], false), 0);
+    }
 
     #[test]
     fn a_waiting_message_takes_few_octets() {
