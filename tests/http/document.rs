@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sympa_dist::daemon::events::{Event, Happening, Why};
 use sympa_dist::mail::{MessageId, Moment, Priority};
 
 use crate::served::{BIG, HELD, PATIENCE, Served, TOKEN, two_messages};
-use crate::support::relay::{Policy, Rcpt, Relay};
+use crate::support::relay::{Dot, Policy, Rcpt, Relay};
 use crate::support::spool::{TestSpool, members, wait_until};
 
 /// As it is in the program.
@@ -390,11 +391,13 @@ fn every_event_is_in_the_document_and_no_other() {
 #[test]
 fn what_the_stream_tells_is_as_the_document_says() {
     // One is refused for now, one for good.
-    let relay = Relay::start(Policy::new().rcpt(|address, _| match address.split('@').next() {
+    let policy = Policy::new().rcpt(|address, _| match address.split('@').next() {
         Some("m000003") => Rcpt::Say("450 4.2.1 later"),
         Some("m000007") => Rcpt::Say("550 5.1.1 nobody"),
         _ => Rcpt::Take,
-    }));
+    });
+    // So long that there is a rate when nobody is at work any more.
+    let relay = Relay::start(policy.dot(|_| Dot::TakeAfter(Duration::from_millis(800))));
     let served = Served::start(TestSpool::new(), &relay.url().to_string(), &[]);
     let mut stream = TcpStream::connect(&served.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

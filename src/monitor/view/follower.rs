@@ -179,7 +179,8 @@ impl Follower {
             self.read.get(*id).is_none_or(|(at, took)| now.duration_since(*at) >= TICK.max(*took * PATIENCE))
         };
         self.unsure.extend(others.messages().into_iter().filter(is_due).cloned());
-        !others.working.is_empty()
+        // A rate outlives the work by some seconds.
+        !others.working.is_empty() || others.paces.all > 0.0
     }
 
     fn spool(&mut self) -> Result<&Spool> {
