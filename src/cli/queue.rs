@@ -19,7 +19,8 @@ use super::{CliError, Exit, Global, say};
 use crate::daemon::clock;
 use crate::daemon::rate::time_left;
 use crate::daemon::settings::Settings;
-use crate::mail::{MessageId, Priority};
+use crate::mail::{Level, MessageId, Priority};
+use crate::monitor::paces::Paces;
 use crate::spool::Spool;
 use crate::spool::census::{self, Census, Message};
 use crate::spool::layout::MessageName;
@@ -154,7 +155,9 @@ impl Queue {
             } else if self.json {
                 rows.iter().try_for_each(|row| print_json(out, row))?;
             } else {
-                print(out, &rows, now.0)?;
+                // Of one list, only its messages' rates are known.
+                let levels = self.list.is_none().then(|| Paces::of(&schedulers).levels);
+                print(out, &rows, now.0, levels)?;
             }
             if !self.json {
                 for paused in &pauses {
@@ -250,7 +253,7 @@ fn told(relay: &running::Relay) -> String {
     format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try))
 }
 
-fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
+fn print(out: &mut impl Write, rows: &[Row], now: u64, levels: Option<[f64; Level::COUNT]>) -> std::io::Result<()> {
     if rows.is_empty() {
         return writeln!(out, "Mail queue is empty");
     }
@@ -294,13 +297,13 @@ fn print(out: &mut impl Write, rows: &[Row], now: u64) -> std::io::Result<()> {
         said.extend(row.stuck_beside().map(|why| if row.is_stuck { format!("stuck: {why}") } else { why }));
         writeln!(out, "        {}", said.join("; "))?;
     }
-    writeln!(out, "\n{}\n", depth(rows, now))?;
+    writeln!(out, "\n{}\n", depth(rows, now, levels))?;
     let kilobytes: u64 = rows.iter().map(|row| row.message_size).sum::<u64>().div_ceil(1024);
     writeln!(out, "-- {kilobytes} Kbytes in {} Request{}.", rows.len(), if rows.len() == 1 { "" } else { "s" })
 }
 
 /// By priority: how much, how far, how old, how fast, and how much of it does not go on.
-fn depth(rows: &[Row], now: u64) -> Table {
+fn depth(rows: &[Row], now: u64, levels: Option<[f64; Level::COUNT]>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
@@ -316,12 +319,14 @@ fn depth(rows: &[Row], now: u64) -> Table {
         "a second",
         "time left",
     ]);
-    for priority in Priority::all().map(|priority| priority.to_string()) {
+    for priority in Priority::all() {
+        let known = levels.zip(priority.level()).map(|(levels, level)| levels[level.index()]);
+        let priority = priority.to_string();
         let at: Vec<&Row> = rows.iter().filter(|row| row.priority == priority).collect();
         let Some(oldest) = at.iter().map(|row| row.arrival_time).min() else { continue };
         let total = |figure: fn(&Row) -> u64| at.iter().map(|row| figure(row)).sum::<u64>();
         let sum = |figure| total(figure).to_string();
-        let rate: f64 = at.iter().map(|row| row.rate).sum();
+        let rate = known.unwrap_or_else(|| at.iter().map(|row| row.rate).sum());
         let none = || "-".to_owned();
         table.add_row([
             priority,

@@ -25,7 +25,7 @@ pub mod history;
 pub mod http;
 #[cfg(feature = "http")]
 pub mod metrics;
-mod paces;
+pub mod paces;
 #[cfg(feature = "http")]
 pub mod preemptions;
 #[cfg(feature = "http")]

@@ -169,7 +169,9 @@ async fn tell(served: App, mut happening: broadcast::Receiver<Arc<Event>>, chunk
             () = sleep_until(progress.unwrap_or_else(Instant::now)), if progress.is_some() => {
                 let rows = served.view.active_rows();
                 words.say("progress", &how_far(&served.view, &rows).to_string());
-                progress = (!rows.is_empty()).then(|| Instant::now() + PROGRESS);
+                // The last one says that nothing goes out any more.
+                let is_moving = !rows.is_empty() || served.view.rate() > 0.0;
+                progress = is_moving.then(|| Instant::now() + PROGRESS);
             }
             () = sleep(KEEP_ALIVE) => words.text += ":\n\n",
         }
