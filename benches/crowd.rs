@@ -27,7 +27,7 @@ pub enum Kind {
 pub const SLOW: usize = 1000;
 pub const LISTENERS: usize = 100;
 /// Bad requests a second, as far as they are answered.
-pub const BAD: u64 = 1300;
+pub const BAD: u64 = 1500;
 
 const KINDS: [(Kind, &str); 3] = [(Kind::Slow, "slow"), (Kind::Bad, "bad"), (Kind::Listeners, "listeners")];
 

@@ -135,12 +135,12 @@ struct Round {
 }
 
 fn abuse(record: &mut Record, quick: bool) {
-    let (recipients, rounds) = if quick { (500_000, 3) } else { (6_000_000, 5) };
+    let (recipients, rounds) = if quick { (500_000, 3) } else { (5_000_000, 5) };
     let all = [
         (Beside::Nobody, "HTTP, and nobody there"),
         (Beside::Off, "no HTTP"),
         (Beside::Crowd(crowd::Kind::Slow), "1,000 slow connections"),
-        (Beside::Crowd(crowd::Kind::Bad), "1,300 bad requests a second"),
+        (Beside::Crowd(crowd::Kind::Bad), "1,500 bad requests a second"),
         (Beside::Crowd(crowd::Kind::Listeners), "100 listeners"),
     ];
     let mut taken: Vec<Vec<Round>> = all.iter().map(|_| Vec::new()).collect();

@@ -1,9 +1,10 @@
 //! How fast something goes.
 //!
 //! A rate means the same of a message, of a level and of all, and wherever it is shown (`queue`, `top`, HTTP, the page):
-//! recipients a second who were tried for the first time, whatever became of them, over the last minute, or since something
-//! of it is being sent, whichever is shorter. So they are those by whom what is left has become less, and what is left,
-//! divided by its rate, is the time left. Deferred recipients who are tried again are in no rate, as they are in no time left.
+//! recipients a second who were tried for the first time, whatever became of them, over the last minute, or since it is
+//! being sent, whichever is shorter (of levels and all: since anything is, so that they add up). So they are those by whom
+//! what is left has become less, and what is left, divided by its rate, is the time left. Deferred recipients who are tried
+//! again are in no rate, as they are in no time left.
 //!
 //! They are counted where a checkpoint is written ([`super::transaction`]), looked at once a second while something is sent,
 //! in one place ([`super::showing`]), and told from there to this process and, by the spool's `running/`, to all others.

@@ -10,13 +10,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use crate::mail::{Level, MessageId, Moment};
 use crate::spool::running::MOST_RATES;
 
 use super::clock;
 use super::message::OpenMessage;
 use super::rate::{PERIOD, REST, Rate, Rates};
-use super::shared::Shared;
+use super::shared::{InFlight, Shared};
 use super::tally::Tally;
 
 /// See the module.
@@ -38,9 +40,6 @@ struct Pace {
     rate: Rate,
 }
 
-/// Who is on which message, and where that stands.
-type Work = Vec<(Level, Arc<OpenMessage>)>;
-
 impl Showing {
     pub fn new() -> Showing {
         Showing::default()
@@ -55,11 +54,8 @@ impl Showing {
     /// The time has come.
     pub fn show(&mut self, shared: &Shared) {
         shared.set_stirred(false);
-        let work = shared.in_flight.iter().filter_map(|slot| {
-            let slot = slot.lock();
-            slot.as_ref().map(|at| (at.level, at.message.clone()))
-        });
-        let work: Work = work.collect();
+        let working = |slot: &Mutex<Option<InFlight>>| Some(slot.lock().as_ref()?.message.clone());
+        let work: Vec<Arc<OpenMessage>> = shared.in_flight.iter().filter_map(working).collect();
         let now = Instant::now();
         if !work.is_empty() {
             shared.set_stirred(true);
@@ -76,8 +72,8 @@ impl Showing {
         self.last = Some(now);
     }
 
-    fn look_at(&mut self, work: &Work, tally: &Tally, now: Moment) {
-        for (_, message) in work {
+    fn look_at(&mut self, work: &[Arc<OpenMessage>], tally: &Tally, now: Moment) {
+        for message in work {
             let fresh = || Pace { message: Weak::new(), rate: Rate::default() };
             let pace = self.paces.entry(message.folder.id().clone()).or_insert_with(fresh);
             if !std::ptr::eq(pace.message.as_ptr(), Arc::as_ptr(message)) {
@@ -85,19 +81,20 @@ impl Showing {
                 *pace = Pace { message: Arc::downgrade(message), rate: Rate::default() };
             }
         }
-        let going: HashSet<&MessageId> = work.iter().map(|(_, message)| message.folder.id()).collect();
+        let going: HashSet<&MessageId> = work.iter().map(|message| message.folder.id()).collect();
         self.paces.retain(|id, pace| {
             let Some(message) = pace.message.upgrade() else { return false };
             pace.rate.add(now, message.passed.load(Ordering::Relaxed), going.contains(id));
             true
         });
-        let mut all = 0;
-        for ((level, rate), tally) in Level::all().zip(&mut self.levels).zip(&tally.levels) {
+        let (mut all, is_going) = (0, !work.is_empty());
+        for (rate, tally) in self.levels.iter_mut().zip(&tally.levels) {
             let passed = tally.passed.get();
-            rate.add(now, passed, work.iter().any(|(at, _)| *at == level));
+            // All of them over the same time: so that they add up.
+            rate.add(now, passed, is_going);
             all += passed;
         }
-        self.all.add(now, all, !work.is_empty());
+        self.all.add(now, all, is_going);
     }
 
     fn rates(&self, now: Moment) -> Rates {
