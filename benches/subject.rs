@@ -147,6 +147,18 @@ impl Run {
         number_in(&format!("/proc/{}/status", self.id()), name)
     }
 
+    /// CPU seconds of its threads of that name.
+    pub fn cpu_of(&self, thread: &str) -> f64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        let nanoseconds = |at: std::fs::DirEntry| -> Option<f64> {
+            let read = |file: &str| std::fs::read_to_string(at.path().join(file)).ok();
+            read("comm").filter(|name| name.trim() == thread)?;
+            // On a processor, waiting for one, how often: Documentation/scheduler/sched-stats.rst.
+            read("schedstat")?.split(' ').next()?.parse().ok()
+        };
+        threads.filter_map(|at| nanoseconds(at.ok()?)).sum::<f64>() / 1e9
+    }
+
     /// How often its threads went to sleep so far.
     pub fn wake_ups(&self) -> f64 {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");

@@ -132,6 +132,8 @@ struct Round {
     health: Vec<f64>,
     /// Of the crowd.
     count: u64,
+    /// What the thread that serves took of all processors' time, in hundredths.
+    share: f64,
 }
 
 fn abuse(record: &mut Record, quick: bool) {
@@ -160,6 +162,9 @@ fn abuse(record: &mut Record, quick: bool) {
             record.add("http", what("rate"), "of that with HTTP and nobody there", ratios);
         }
         record.add("http", what("peak"), "MiB", each(|round| round.peak));
+        if beside != Beside::Off {
+            record.add("http", what("the thread that serves"), "% of all processors' time", each(|round| round.share));
+        }
         let health: Vec<f64> = rounds.iter().flat_map(|round| round.health.iter().copied()).collect();
         if !health.is_empty() {
             for (figure, percent) in [("p50", 50.0), ("p99", 99.0), ("max", 100.0)] {
@@ -194,6 +199,7 @@ fn drain(recipients: u64, beside: Beside) -> Round {
     std::thread::sleep(Duration::from_secs(1));
     let before = crowd.as_mut().map_or(0, Crowd::count);
     let place: PathBuf = empty.path().join("distribute/9").join(filled.message.file_name().expect("a name"));
+    let served = run.cpu_of("http");
     let started = Instant::now();
     std::fs::rename(&filled.message, &place).expect("the rename");
     let mut health = Vec::new();
@@ -205,7 +211,10 @@ fn drain(recipients: u64, beside: Beside) -> Round {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let rate = recipients as f64 / started.elapsed().as_secs_f64();
+    let took = started.elapsed().as_secs_f64();
+    let rate = recipients as f64 / took;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let share = (run.cpu_of("http") - served) / took / processors * 100.0;
     let mut count = crowd.as_mut().map_or(0, Crowd::count) - before;
     if beside == Beside::Crowd(crowd::Kind::Listeners) {
         let patience = Instant::now() + Duration::from_secs(10);
@@ -219,5 +228,5 @@ fn drain(recipients: u64, beside: Beside) -> Round {
     drop(crowd);
     run.term();
     sink.expect(recipients.div_ceil(50));
-    Round { rate, peak, health, count }
+    Round { rate, peak, health, count, share }
 }

@@ -54,6 +54,8 @@ pub struct Follower {
     is_news: bool,
     /// The directories are to be listed with the next tick.
     has_gone: bool,
+    /// They have been, at least once.
+    is_listed: bool,
     /// The log was told that the spool can't be read.
     is_told: bool,
 }
@@ -72,6 +74,7 @@ impl Follower {
             last: None,
             is_news: false,
             has_gone: false,
+            is_listed: false,
             is_told: false,
         }
     }
@@ -88,7 +91,7 @@ impl Follower {
             if self.view.looked.1.try_recv().is_ok() {
                 self.wake();
             }
-            if self.unread.is_empty() {
+            if self.unread.is_empty() && self.is_listed {
                 self.view.model.lock().counted = true;
                 // Many at the start, and never again.
                 self.unread.shrink_to(64);
@@ -209,6 +212,7 @@ impl Follower {
         if std::mem::take(&mut self.is_told) {
             info!("the spool can be read again: what is shown over HTTP is not old any more");
         }
+        self.is_listed = true;
         let mut model = self.view.model.lock();
         model.pauses = pauses;
         model.look = model.look.wrapping_add(1);
@@ -334,6 +338,30 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_counted_before_the_directories_were_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        Spool::create(&Disk::default(), dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("distribute/5/l@x.org.1.1")).unwrap();
+        let live = Arc::new(Live::default());
+        let view = View::start(live.clone(), dir.path()).unwrap();
+        // The first sample is taken at once, and after that nothing is left to do.
+        let sampled = || !view.model.lock().history.minutes().is_empty();
+        let wait_for = |done: &dyn Fn() -> bool| {
+            (0..300).any(|_| {
+                done() || {
+                    std::thread::sleep(Duration::from_millis(10));
+                    false
+                }
+            })
+        };
+        assert!(wait_for(&sampled));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!view.summary().counted);
+        live.events.tell(|| Happening::Scanned);
+        assert!(wait_for(&|| view.summary().counted));
     }
 
     #[test]
