@@ -232,7 +232,7 @@ fn print_troubles(out: &mut impl Write, schedulers: &[Scheduler]) -> std::io::Re
     }
     for scheduler in schedulers {
         if let Some(seconds) = scheduler.silent {
-            let (who, pid) = (printable(&scheduler.host), scheduler.pid);
+            let (who, pid) = (&scheduler.host, scheduler.pid);
             writeln!(out, "-- {who} {pid} has said nothing for {}: it hangs, or its machine does", age(seconds))?;
         }
         for relay in scheduler.relays.iter().filter(|relay| relay.state != "closed") {
@@ -250,7 +250,9 @@ fn told(relay: &running::Relay) -> String {
     };
     let at = |what: &str, at: Option<u64>| at.map_or(String::new(), |at| format!("; {what} {}", local_time(at)));
     let why = relay.why.as_ref().map_or(String::new(), |why| format!("; {why}"));
-    format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try))
+    let told = format!("{}: {state}{}{}{why}", relay.relay, at("since", relay.since), at("next try", relay.next_try));
+    // It may be another version's, or anybody's.
+    printable(&told)
 }
 
 fn print(out: &mut impl Write, rows: &[Row], now: u64, levels: Option<[f64; Level::COUNT]>) -> std::io::Result<()> {

@@ -19,7 +19,6 @@ use super::hints::Spot;
 use super::message::OpenMessage;
 use super::pauses::InForce;
 use super::register::Away;
-
 use super::worker::{End, Worker};
 
 /// The time, if it is still to come.

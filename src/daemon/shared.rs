@@ -27,7 +27,6 @@ use super::pauses::Pauses;
 use super::rate::Rates;
 use super::relays::Relays;
 use super::settings::{MAX_EXPRESS, Settings};
-
 use super::transaction::Suspicion;
 
 /// See the module.
@@ -50,8 +49,7 @@ pub struct Shared {
     /// Messages that can't be read for now, and what the log was told of them.
     troubled: Mutex<HashMap<MessageId, String>>,
     current: RwLock<Arc<Current>>,
-    /// What `queue` shows of this process. `None` where it can't be written: that is nobody's mail.
-    /// `None`: it could not be made yet.
+    /// What `queue` shows of this process. `None`: it could not be made yet, which is no matter of the mail's.
     running: Mutex<Option<Running>>,
     since: Epoch,
     /// How fast it went when that was looked at last.
@@ -124,7 +122,7 @@ impl Shared {
         let current = RwLock::new(Arc::new(current));
         let running = begin_running(&spool);
         let running = running.inspect_err(|error| {
-            warn!("{error}; until it can be made, `queue` does not show this scheduler");
+            warn!("{error}; until it can be made, `queue` does not show this scheduler; mail is not concerned");
         });
         let running = Mutex::new(running.ok());
         let since = clock::epoch();

@@ -75,6 +75,11 @@ impl Scheduler {
         }
     }
 
+    /// What is said in the file of that name: whose it is, the name says. Sums over several must not overflow.
+    fn of(self, name: &SchedulerName) -> Scheduler {
+        Scheduler { host: name.host.clone(), pid: name.pid, workers: self.workers.min(MOST_WORKERS), ..self }
+    }
+
     /// It runs, and nothing else is known of it: the rest is empty.
     pub fn is_unknown(&self) -> bool {
         self.version.is_empty()
@@ -118,6 +123,8 @@ pub struct Relay {
 const MAX_LENGTH: u64 = 1024 * 1024;
 /// Rates that are told of.
 pub const MOST_RATES: usize = 1000;
+/// More than any machine has.
+const MOST_WORKERS: usize = 1_000_000;
 /// Seconds. Whoever has work writes once a second; who has not for so long hangs, or its machine does.
 const SILENT: u64 = 10;
 /// Seconds that another host's clock may be behind this one's.
@@ -190,7 +197,7 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
             said = serde_json::from_slice(&file.read_all(MAX_LENGTH)?).ok();
         }
         // It holds the lock, so it is there: it has not said anything yet, or there is no room to.
-        schedulers.push(said.unwrap_or_else(|| Scheduler::unknown(&name)));
+        schedulers.push(said.map_or_else(|| Scheduler::unknown(&name), |said: Scheduler| said.of(&name)));
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     Ok(schedulers)
@@ -288,6 +295,11 @@ mod tests {
             running.write(&me).unwrap();
             assert_eq!(list(&spool).unwrap(), [me], "the shorter one is read as well");
         }
+        let boasts =
+            Scheduler { host: "\u{1b}[31m".into(), pid: 4, workers: usize::MAX, ..list(&spool).unwrap().remove(0) };
+        running.write(&boasts).unwrap();
+        let said = list(&spool).unwrap().remove(0);
+        assert_eq!((said.host.as_str(), said.pid, said.workers), ("mail.example.org", 17, MOST_WORKERS));
         // As kill -9 leaves it.
         let left = dir.path().join("running/mail.example.org.4711");
         std::fs::write(&left, "{}").unwrap();

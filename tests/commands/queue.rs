@@ -78,6 +78,17 @@ fn what_somebody_wrote_is_shown_without_what_a_terminal_would_obey() {
     Told::of(bench.command(&format!("hold {HELD}")).args(["--reason", "\u{1b}[31mred\nand more"]), DONE);
     let table = bench.runs("queue", DONE).stdout;
     assert!(table.contains("?[31mred?and more"), "{table}");
+    // Whatever has a file among the schedulers', and holds its lock.
+    let file = std::fs::File::create(bench.spool.path().join("running/evil.7")).unwrap();
+    file.lock().unwrap();
+    let relay = json!({"relay": "\u{1b}]0;owned\u{7}", "state": "open", "why": "\u{202e}no\n-- all is well"});
+    let says = json!({
+        "host": "\u{1b}[2J", "pid": 1, "since": u64::MAX, "version": "1", "workers": u64::MAX, "relays": [relay],
+    });
+    serde_json::to_writer(&file, &says).unwrap();
+    let shown = bench.runs("queue", DONE).stdout + &bench.runs("queue --relays", DONE).stdout;
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']) && !shown.contains("\n-- all is well"), "{shown}");
+    assert!(shown.contains("evil 7: 1000000 workers"), "{shown}");
 }
 
 #[test]

@@ -189,7 +189,13 @@ fn schedulers_are_listed_whatever_else_lies_beside_them() {
             let file = std::fs::File::open(&path).unwrap();
             file.lock().unwrap();
             alive.push(file);
-            expected.extend(serde_json::from_slice::<running::Scheduler>(content));
+            // Whose it is, its name says.
+            let said = serde_json::from_slice::<running::Scheduler>(content);
+            let own = |said: running::Scheduler| {
+                let workers = said.workers.min(1_000_000);
+                running::Scheduler { host: "h".into(), pid: pid as u32, workers, ..said }
+            };
+            expected.extend(said.map(own));
         }
         let mut listed = running::list(&spool).unwrap();
         // Whoever says nothing that can be read runs all the same.
