@@ -1,6 +1,6 @@
 //! How commands say times, durations and other people's words.
 
-pub use crate::mail::time::age;
+pub use crate::monitor::age::age;
 use crate::spool::layout::PauseName;
 
 /// Somebody else's text, without what a terminal would obey.

@@ -3,7 +3,7 @@
 //! - [`view`]: what is known of every message, kept current by the scheduler's events and checked against the spool.
 //! - [`by_id`]: how it is kept.
 //! - [`row`]: how it is said.
-//! - [`stuck`]: why nothing of a message is sent.
+//! - [`stuck`]: why nothing of a message is sent; [`age`]: how durations are said.
 //! - [`history`]: the last hour by minutes.
 //! - [`paces`]: how fast it goes, of all schedulers together.
 //! - [`preemptions`]: the last ones.
@@ -16,6 +16,7 @@
 //! knows is lost with the process and made anew from the spool by the next one; the event log alone stays, and nothing here
 //! goes by it.
 
+pub mod age;
 #[cfg(feature = "http")]
 mod by_id;
 pub mod event_log;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::daemon::lists::Lists;
-use crate::mail::time::age;
 use crate::mail::{Epoch, MessageId, Priority};
+use crate::monitor::age::age;
 use crate::spool::census::State;
 use crate::spool::layout::PauseName;
 use crate::spool::note::Note;
