@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::mail::{Epoch, Level, Moment, Priority};
+use crate::mail::{Epoch, Level, MessageId, Moment, Priority};
 use crate::schedule::{Arrival, Backlog, Boundary, Group, Key, Policy};
 use crate::spool::layout::MessageName;
 
@@ -46,6 +46,8 @@ struct Inner {
     held: Held,
     /// Messages that a worker was to open and did not find where they were believed to be.
     strays: Vec<(Level, MessageName)>,
+    /// Messages that workers were faster in telling of than the scheduler's thread, which has yet to.
+    told: HashSet<MessageId>,
     /// Counts looks at directories.
     look: u32,
     list_limit: ListLimit,
@@ -133,6 +135,7 @@ impl Board {
             paused: HashSet::new(),
             held: Held::default(),
             strays: Vec::new(),
+            told: HashSet::new(),
             pauses: Arc::default(),
             waiting: [waiting(Crew::Any), waiting(Crew::UpTo(Level::FIRST))],
             look: 0,
@@ -184,6 +187,7 @@ impl Board {
         let group = inner.group(name.id.list());
         let key = inner.backlog.arrive(Arrival { level, arrived: name.id.arrival(), due, seen, group });
         inner.known.insert(key, name, level, look);
+        inner.known.get_mut(key).expect("just inserted").is_told = was_held;
         if is_paused {
             inner.backlog.put_off(key, paused::FOREVER);
             inner.paused.insert(key);
@@ -194,6 +198,27 @@ impl Board {
             Some(_) => self.wake_the_idle(),
         }
         if was_held { Found::From(Priority::Held) } else { Found::New }
+    }
+
+    /// A worker has opened the message. Where nobody has told yet that it has come, `tell` does so before anybody tells more.
+    pub fn begins(&self, key: Key, tell: impl FnOnce()) {
+        let mut inner = self.inner.lock();
+        let Some(known) = inner.known.get_mut(key).filter(|known| !known.is_told) else { return };
+        known.is_told = true;
+        let id = known.name().id;
+        inner.told.insert(id);
+        tell();
+    }
+
+    /// The scheduler's thread knows where the message came from. `tell`s so, unless a worker has.
+    pub fn came(&self, name: &MessageName, tell: impl FnOnce()) {
+        let mut inner = self.inner.lock();
+        if let Some(known) = inner.known.find(name).and_then(|key| inner.known.get_mut(key)) {
+            known.is_told = true;
+        }
+        if !inner.told.remove(&name.id) {
+            tell();
+        }
     }
 
     /// A message was found to be held.
@@ -514,7 +539,7 @@ impl Board {
             // It may have come back since the worker looked.
             self.found_by(inner, name.clone(), level, clock::now());
             if let Some(known) = inner.known.find(&name).and_then(|key| inner.known.get_mut(key)) {
-                known.away = away;
+                (known.away, known.is_told) = (away, true);
             }
         }
     }

@@ -198,7 +198,10 @@ impl Scheduler {
         for (id, Came { from, to }) in come {
             let missed = self.missed.remove(&id);
             let from = from.or(before.remove(&id)).or(missed).or_else(|| self.renamed(&to.name));
-            self.shared.tell_way(ways.take(&id, from, Some(to)));
+            let legs = ways.take(&id, from, Some(to.clone()));
+            self.shared.tell_way(legs);
+            // Also of one that is where it was.
+            self.shared.board.came(&to.name, || ());
         }
         // What was missed before may have gone on.
         gone.extend(ways.ids().filter_map(|id| self.missed.remove(id)));
@@ -230,7 +233,8 @@ impl Scheduler {
                         Found::From(priority) => Spot { priority, ..to.clone() },
                         Found::New | Found::Known => last,
                     };
-                    self.shared.tell_way(Ways::default().take(&to.name.id.clone(), Some(from), Some(to)));
+                    self.shared.tell_way(Ways::default().take(&to.name.id.clone(), Some(from), Some(to.clone())));
+                    self.shared.board.came(&to.name, || ());
                 }
                 None => self.shared.tell_gone(&last.name),
             }

@@ -33,6 +33,8 @@ pub struct Known {
     pub level: Level,
     /// A watch or a scan has seen it since it is known.
     pub seen_again: bool,
+    /// Where it came from was told.
+    pub is_told: bool,
     /// That it is not at its level any more was told, while somebody works on it.
     pub away: Option<Away>,
 }
@@ -61,7 +63,8 @@ impl Register {
         if self.lines.len() <= key.slot() {
             self.lines.resize_with(key.slot() + 1, || None);
         }
-        self.lines[key.slot()] = Some(Known { key, name, open: None, look, level, seen_again: false, away: None });
+        self.lines[key.slot()] =
+            Some(Known { key, name, open: None, look, level, seen_again: false, is_told: false, away: None });
         let (lines, hasher) = (&self.lines, &self.hasher);
         self.by_name.insert_unique(hash, key.slot() as u32, |&slot| hasher.hash_one(&name_at(lines, slot).id));
     }

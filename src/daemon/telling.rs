@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::mail::{Level, MessageId, Moment, Priority, Reply};
+use crate::schedule::Key;
 use crate::spool::disk::Dir;
 use crate::spool::layout::{self, MessageName, packet_file};
 use crate::spool::note::Note;
@@ -15,6 +16,13 @@ use super::shared::{InFlight, Shared};
 use super::worker::{End, Worker};
 
 impl Worker {
+    /// This worker has opened the message. That it has come is told by now, or is so here.
+    pub(super) fn tell_begun(&self, key: Key, name: &MessageName, level: Level) {
+        let (priority, not_before) = (Priority::At(level), name.not_before().map(|at| at.0));
+        let arrived = || Happening::Arrived { message: name.id.clone(), priority, not_before };
+        self.shared.board.begins(key, || self.shared.tell(arrived));
+    }
+
     /// This worker has the packet: shown to whoever looks, told to whoever listens. Gives when that was.
     pub(super) fn tell_taken(&self, level: Level, message: &Arc<OpenMessage>, possession: &Possession) -> Moment {
         let since = clock::now();

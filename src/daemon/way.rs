@@ -120,7 +120,9 @@ impl Shared {
         let priority = *priority;
         let (message, not_before) = (|| name.id.clone(), name.not_before().map(|at| at.0));
         let Some(from) = from else {
-            return self.tell(|| Happening::Arrived { message: message(), priority, not_before });
+            return self
+                .board
+                .came(name, || self.tell(|| Happening::Arrived { message: message(), priority, not_before }));
         };
         match from.priority {
             before if before == priority => {}

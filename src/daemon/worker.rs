@@ -378,13 +378,15 @@ impl Worker {
                 let ready = message.waiting().saturating_sub(1);
                 let each = self.current.settings.run.recipients_per_transaction.get() as u64;
                 let transactions = message.recipients.div_ceil(each).try_into().unwrap_or(u32::MAX);
-                self.shared.board.opened(key, &message, ready as u32, transactions);
+                // Before anybody else may take of it, so that what is told of it is told in order.
+                self.tell_begun(key, &name, level);
                 self.shared.tell(|| Happening::Started {
                     message: name.id.clone(),
                     priority: Priority::At(level),
                     packets: ready + 1,
                     recipients: message.recipients_total,
                 });
+                self.shared.board.opened(key, &message, ready as u32, transactions);
                 return Some(message);
             }
             Err(why) => why,

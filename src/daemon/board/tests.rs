@@ -1,3 +1,5 @@
+//! What the board answers, and what of it is told once.
+
 use super::*;
 
 #[test]
@@ -60,4 +62,29 @@ fn what_is_held_is_nobodys_work_and_what_left_without_a_word_is_asked_for_once()
     board.gone(key);
     assert_eq!(board.missing(&name, Level::LAST), Missing::Unknown);
     assert_eq!(board.take_strays(), []);
+}
+
+#[test]
+fn that_a_message_has_come_is_told_once_and_before_anybody_begins_it() {
+    let board = Board::new(Policy::default(), Box::new(|_| None));
+    let [first, second]: [MessageName; 2] = ["a@b.1.1", "a@b.1.2"].map(|name| name.parse().unwrap());
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |what: &'static str| told.borrow_mut().push(what);
+    for name in [&first, &second] {
+        board.found(name.clone(), Level::FIRST, clock::now());
+    }
+    let next = || match board.next(Crew::Any, None) {
+        Next::Work(Assignment { key, .. }) => key,
+        _ => panic!("there is one"),
+    };
+    // The worker is faster.
+    board.begins(next(), || tell("the first, by a worker"));
+    board.came(&first, || tell("the first, by the scheduler"));
+    // The scheduler is.
+    board.came(&second, || tell("the second, by the scheduler"));
+    board.begins(next(), || tell("the second, by a worker"));
+    assert_eq!(told.take(), ["the first, by a worker", "the second, by the scheduler"]);
+    // It comes once more.
+    board.came(&first, || tell("the first, again"));
+    assert_eq!(told.take(), ["the first, again"]);
 }
