@@ -8,6 +8,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Instant;
 
 use support::program::{self, Program};
 use support::spool::{TestSpool, members, wait_until};
@@ -36,6 +37,10 @@ const COUNTED: &[(&str, usize)] = &[
     ("unlinkat", 2 * PACKETS + 4),
 ];
 
+/// Calls a second, however much is sent: the look at what is paused opens and lists its directory twice, for what is over and
+/// for what is not. On a machine that is busy enough they are more than the packets' 15 %.
+const EACH_SECOND: &[(&str, usize)] = &[("openat", 4)];
+
 #[test]
 fn a_transaction_takes_no_more_system_calls_than_it_did() {
     let spool = TestSpool::new();
@@ -52,9 +57,11 @@ fn a_transaction_takes_no_more_system_calls_than_it_did() {
     command.args(["run", "--workers", "1", "--relay", &sink.url().to_string()]);
     command.env("SYMPA_DIST_HTTP_LISTEN", "");
     command.stderr(std::fs::File::create(&log).unwrap());
+    let started = Instant::now();
     let mut program = Program::start(&mut command);
     wait_until("all is sent", || spool.waiting().is_empty(), || format!("{:?}", spool.waiting()));
     assert!(program.stop().success());
+    let seconds = started.elapsed().as_secs() as usize;
     let counts = || -> BTreeMap<String, usize> {
         let text = std::fs::read_to_string(&summary).unwrap_or_default();
         // % time, seconds, usecs/call, calls, perhaps errors, name.
@@ -66,7 +73,8 @@ fn a_transaction_takes_no_more_system_calls_than_it_did() {
     let counts = counts();
     println!("{PACKETS} packets, {TRANSACTIONS} transactions: {counts:?}");
     for (call, limit) in COUNTED {
-        let count = counts.get(*call).copied().unwrap_or(0);
+        let each_second = EACH_SECOND.iter().find(|(of, _)| of == call).map_or(0, |(_, count)| *count);
+        let count = counts.get(*call).copied().unwrap_or(0).saturating_sub(each_second * seconds);
         assert!(count * 100 <= limit * 115, "{count} {call}, and {limit} were enough");
     }
 }
