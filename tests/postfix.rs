@@ -112,6 +112,7 @@ fn greylisted_recipients_get_it_later_and_once() {
         !names.is_empty() && packets(&names).all(is_retry)
     };
     wait_until("nobody but deferred recipients is left", deferred, || format!("{:?}", spool.waiting()));
+    postfix.wait_until_idle();
     postfix.restart("");
     spool.wait_until_empty();
     assert!(program.stop().success());

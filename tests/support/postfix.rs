@@ -3,6 +3,7 @@
 //! Both are children of the test: they end with it, also when it fails. Nothing of the machine's own Postfix is read or
 //! touched, and nothing leaves the loopback interface. Where they are not installed, the tests fail.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -85,16 +86,23 @@ impl SmtpSink {
         SmtpSink { child, port, messages }
     }
 
-    /// All who got a message, as often as they got it, sorted.
+    /// All who got a message, sorted, as often as it was handed in: what a Postfix that was ended in the middle sends again from
+    /// its own queue is no repeat of whoever handed it in.
     pub fn recipients(&self) -> Vec<String> {
         let mut recipients = Vec::new();
+        let mut by_postfix = BTreeSet::new();
         for entry in fs::read_dir(self.messages.path()).unwrap() {
             let file = fs::File::open(entry.unwrap().path()).unwrap();
             let lines = BufReader::new(file).lines().map_while(Result::ok);
-            for line in lines.take_while(|line| !line.is_empty()) {
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let queue_id =
+                head.iter().find_map(|line| line.trim().strip_prefix("by postfix.test (Postfix) with ESMTP id "));
+            for line in &head {
                 // X-Rcpt-Args: <a@b.org> or X-Rcpt-Args: <a@b.org> ORCPT=…
-                if let Some(path) = line.strip_prefix("X-Rcpt-Args: <") {
-                    recipients.push(path.split('>').next().unwrap().to_owned());
+                let Some(path) = line.strip_prefix("X-Rcpt-Args: <") else { continue };
+                let recipient = path.split('>').next().unwrap().to_owned();
+                if queue_id.is_none_or(|id| by_postfix.insert((id.to_owned(), recipient.clone()))) {
+                    recipients.push(recipient);
                 }
             }
         }
@@ -190,7 +198,8 @@ impl Postfix {
             "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\n\
              daemon_directory = /usr/lib/postfix/sbin\ncommand_directory = /usr/sbin\n\
              inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\nmyhostname = postfix.test\n\
-             mydestination =\nalias_maps =\nrelayhost = [127.0.0.1]:{}\nminimal_backoff_time = 1s\nqueue_run_delay = 1s\n\
+             mydestination =\nalias_maps =\nenable_long_queue_ids = yes\n\
+             hash_queue_names = defer\nrelayhost = [127.0.0.1]:{}\nminimal_backoff_time = 1s\nqueue_run_delay = 1s\n\
              smtpd_relay_restrictions = permit_mynetworks, reject\n",
             queue.display(),
             data.display(),
@@ -235,6 +244,15 @@ impl Postfix {
         if let Some(mut child) = self.child.take() {
             end(&mut child);
         }
+    }
+
+    /// Waits until it has nothing left to hand on. One that is ended before sends some of it again, and some a minute later.
+    pub fn wait_until_idle(&self) {
+        let files = || -> usize {
+            let entries = |queue| fs::read_dir(self.path("queue").join(queue)).unwrap();
+            ["incoming", "active", "deferred"].into_iter().flat_map(entries).count()
+        };
+        wait_until("postfix has handed on all", || files() == 0, || files().to_string());
     }
 
     /// Starts it again, with other further lines of main.cf.
