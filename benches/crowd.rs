@@ -1,7 +1,7 @@
 //! Clients of the HTTP server, many or bad or both, in a process of their own: what they cost is not the scheduler's.
 //!
-//! They run at the lowest priority, so that on a machine with two cores it is the server's work for them that mail
-//! competes with, and not their own.
+//! They run when nobody else wants a processor (SCHED_IDLE), so that on a machine with two cores it is the server's work for
+//! them that mail competes with, and not their own. How often they came to do what they do, they tell.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -43,9 +43,9 @@ impl Crowd {
     pub fn gather(kind: Kind, address: &str) -> Crowd {
         let name = KINDS.iter().find(|(known, _)| *known == kind).expect("it has a name").1;
         let own = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new(own);
-        command.args([CHILD, name, address]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("a crowd");
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(own).args([CHILD, name, address]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("a crowd, by util-linux's chrt");
         let orders = process.stdin.take().expect("piped");
         let answers = BufReader::new(process.stdout.take().expect("piped"));
         let mut crowd = Crowd { process, orders, answers };
@@ -75,10 +75,9 @@ impl Drop for Crowd {
 
 /// What the child does.
 pub fn be_one(arguments: &[String]) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("more descriptors");
-    setpriority_process(None, 19).expect("a lower priority");
     let [name, address] = arguments else { panic!("expected a kind and an address") };
     let kind = KINDS.iter().find(|(_, known)| known == name).expect("a kind").0;
     let count = Arc::new(AtomicU64::new(0));

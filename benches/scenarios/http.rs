@@ -137,7 +137,7 @@ struct Round {
 }
 
 fn abuse(record: &mut Record, quick: bool) {
-    let (recipients, rounds) = if quick { (500_000, 3) } else { (5_000_000, 5) };
+    let (recipients, rounds) = if quick { (500_000, 3) } else { (5_000_000, 12) };
     let all = [
         (Beside::Nobody, "HTTP, and nobody there"),
         (Beside::Off, "no HTTP"),
@@ -146,10 +146,14 @@ fn abuse(record: &mut Record, quick: bool) {
         (Beside::Crowd(crowd::Kind::Listeners), "100 listeners"),
     ];
     let mut taken: Vec<Vec<Round>> = all.iter().map(|_| Vec::new()).collect();
-    // All in turn, so that what the machine does meanwhile hits each of them.
-    for _ in 0..rounds {
-        for (rounds, (beside, _)) in taken.iter_mut().zip(all) {
-            rounds.push(drain(recipients, beside));
+    // All in turn, there and back again, so that what the machine does meanwhile hits each of them.
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for at in order {
+            taken[at].push(drain(recipients, all[at].0));
         }
     }
     let base: Vec<f64> = taken[0].iter().map(|round| round.rate).collect();
