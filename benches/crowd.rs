@@ -16,8 +16,11 @@ pub const CHILD: &str = "--be-a-crowd";
 /// What they do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// So many that each say a byte of a request a second, and come back when they are turned out.
+    /// So many that each say an octet of a request now and then, and if they were turned out, come back then: each 15 seconds, as
+    /// the tool slowloris has it.
     Slow,
+    /// The same each second.
+    Hurried,
     /// Requests that are wrong, one after the other.
     Bad,
     /// Listeners to events.
@@ -29,7 +32,8 @@ pub const LISTENERS: usize = 100;
 /// Bad requests a second, as far as they are answered.
 pub const BAD: u64 = 1500;
 
-const KINDS: [(Kind, &str); 3] = [(Kind::Slow, "slow"), (Kind::Bad, "bad"), (Kind::Listeners, "listeners")];
+const KINDS: [(Kind, &str); 4] =
+    [(Kind::Slow, "slow"), (Kind::Hurried, "hurried"), (Kind::Bad, "bad"), (Kind::Listeners, "listeners")];
 
 /// A crowd. Dropped, it is killed.
 pub struct Crowd {
@@ -44,7 +48,12 @@ impl Crowd {
         let name = KINDS.iter().find(|(known, _)| *known == kind).expect("it has a name").1;
         let own = std::env::current_exe().expect("this program has a path");
         let mut command = Command::new("chrt");
-        command.args(["--idle", "0"]).arg(own).args([CHILD, name, address]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["--idle", "0"])
+            .arg(own)
+            .args([CHILD, name, address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut process = command.spawn().expect("a crowd, by util-linux's chrt");
         let orders = process.stdin.take().expect("piped");
         let answers = BufReader::new(process.stdout.take().expect("piped"));
@@ -82,7 +91,8 @@ pub fn be_one(arguments: &[String]) {
     let kind = KINDS.iter().find(|(_, known)| known == name).expect("a kind").0;
     let count = Arc::new(AtomicU64::new(0));
     match kind {
-        Kind::Slow => slow(address, &count),
+        Kind::Slow => slow(address, &count, Duration::from_secs(15)),
+        Kind::Hurried => slow(address, &count, Duration::from_secs(1)),
         Kind::Bad => bad(address, &count),
         Kind::Listeners => listen(address, &count),
     }
@@ -92,7 +102,8 @@ pub fn be_one(arguments: &[String]) {
     }
 }
 
-fn slow(address: &str, count: &Arc<AtomicU64>) {
+/// Each of them once in a period, spread over it.
+fn slow(address: &str, count: &Arc<AtomicU64>, period: Duration) {
     let come = {
         let (address, count) = (address.to_owned(), count.clone());
         move || {
@@ -105,15 +116,17 @@ fn slow(address: &str, count: &Arc<AtomicU64>) {
     };
     let mut all: Vec<TcpStream> = (0..SLOW).map(|_| come()).collect();
     std::thread::spawn(move || {
+        let each = period / SLOW as u32;
+        let mut due = Instant::now();
         loop {
-            let began = Instant::now();
             for stream in &mut all {
+                due += each;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 let is_over = stream.read(&mut [0; 64]).is_ok() || stream.write_all(b"x").is_err();
                 if is_over {
                     *stream = come();
                 }
             }
-            std::thread::sleep(Duration::from_secs(1).saturating_sub(began.elapsed()));
         }
     });
 }

@@ -141,7 +141,8 @@ fn abuse(record: &mut Record, quick: bool) {
     let all = [
         (Beside::Nobody, "HTTP, and nobody there"),
         (Beside::Off, "no HTTP"),
-        (Beside::Crowd(crowd::Kind::Slow), "1,000 slow connections"),
+        (Beside::Crowd(crowd::Kind::Slow), "1,000 slow connections, back after 15 s"),
+        (Beside::Crowd(crowd::Kind::Hurried), "1,000 slow connections, back after 1 s"),
         (Beside::Crowd(crowd::Kind::Bad), "1,500 bad requests a second"),
         (Beside::Crowd(crowd::Kind::Listeners), "100 listeners"),
     ];
@@ -178,7 +179,7 @@ fn abuse(record: &mut Record, quick: bool) {
         }
         if let Beside::Crowd(kind) = beside {
             let figure = match kind {
-                crowd::Kind::Slow => "they came, times",
+                crowd::Kind::Slow | crowd::Kind::Hurried => "they came, times",
                 crowd::Kind::Bad => "they were answered, times",
                 crowd::Kind::Listeners => "they heard of the end, times",
             };
