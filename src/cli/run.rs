@@ -5,6 +5,7 @@
 //! the old one stays; of a good one, what has to wait for a restart is named. Where systemd has started it, systemd is told
 //! of all this.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::thread;
 
@@ -52,13 +53,15 @@ pub struct Run {
 
 impl Run {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
+        // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
+        let (orders, control) = bounded(16);
+        // Before all else: a HUP that nobody listens for ends a process.
+        let signals = catch_signals(&orders)?;
         let overrides = self.overrides(global);
         let loaded = configuration::load(&overrides)?;
         log::start(&loaded.settings.log)
             .map_err(|error| CliError::TryAgain(format!("cannot log: {error}; no mail is sent")))?;
-        // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
-        let (orders, control) = bounded(16);
-        obey_signals(orders, overrides, loaded.settings.clone())?;
+        obey_signals(signals, orders, overrides, loaded.settings.clone())?;
         if let Some(unserved) = loaded.unserved(cfg!(feature = "http")) {
             warn!("{unserved}; mail is distributed all the same");
         }
@@ -114,12 +117,19 @@ fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
     None
 }
 
-/// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
-fn obey_signals(orders: Sender<Control>, overrides: Overrides, start: Settings) -> Result<(), CliError> {
-    let cannot = |error: String| CliError::TryAgain(format!("cannot listen for signals: {error}; no mail is sent"));
+/// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was, and keeps them until they are asked for.
+fn catch_signals(orders: &Sender<Control>) -> Result<Signals, CliError> {
     let interrupted = orders.clone();
-    ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(|error| cannot(error.to_string()))?;
-    let mut signals = Signals::new([SIGTERM, SIGHUP]).map_err(|error| cannot(error.to_string()))?;
+    ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(no_signals)?;
+    Signals::new([SIGTERM, SIGHUP]).map_err(no_signals)
+}
+
+fn obey_signals(
+    mut signals: Signals,
+    orders: Sender<Control>,
+    overrides: Overrides,
+    start: Settings,
+) -> Result<(), CliError> {
     let listen = move || {
         for signal in signals.forever() {
             let order = match signal {
@@ -129,8 +139,12 @@ fn obey_signals(orders: Sender<Control>, overrides: Overrides, start: Settings) 
             let _ = orders.try_send(order);
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| cannot(error.to_string()))?;
+    thread::Builder::new().name("signals".into()).spawn(listen).map_err(no_signals)?;
     Ok(())
+}
+
+fn no_signals(error: impl Display) -> CliError {
+    CliError::TryAgain(format!("cannot listen for signals: {error}; no mail is sent"))
 }
 
 /// The settings as they are now, or what is wrong with them.
