@@ -1,7 +1,7 @@
 //! Clients of the HTTP server, many or bad or both, in a process of their own: what they cost is not the scheduler's.
 //!
-//! They run when nobody else wants a processor (SCHED_IDLE), so that on a machine with two cores it is the server's work for
-//! them that mail competes with, and not their own. How often they came to do what they do, they tell.
+//! They run when nobody else wants a processor (SCHED_IDLE), so that on a machine with two cores it is the server's work
+//! for them that mail competes with, and not their own. How often they came to do what they do, they tell.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,8 +16,8 @@ pub const CHILD: &str = "--be-a-crowd";
 /// What they do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// So many that each say an octet of a request now and then, and if they were turned out, come back then: each 15 seconds, as
-    /// the tool slowloris has it.
+    /// So many that each say an octet of a request each 15 seconds, and if they were turned out, come back then, as the
+    /// tool slowloris has it.
     Slow,
     /// The same each second.
     Hurried,

@@ -53,14 +53,14 @@ pub struct Run {
 
 impl Run {
     pub fn run(self, global: &Global) -> Result<Exit, CliError> {
-        // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
-        let (orders, control) = bounded(16);
-        // Before all else: a HUP that nobody listens for ends a process.
-        let signals = catch_signals(&orders)?;
+        // Kept until it is asked for. As long as there is nothing to stop, TERM and INT end the process as the system has it.
+        let signals = Signals::new([SIGHUP]).map_err(no_signals)?;
         let overrides = self.overrides(global);
         let loaded = configuration::load(&overrides)?;
         log::start(&loaded.settings.log)
             .map_err(|error| CliError::TryAgain(format!("cannot log: {error}; no mail is sent")))?;
+        // Room for what a person may send before it is looked at; more is dropped, and a dropped TERM follows another.
+        let (orders, control) = bounded(16);
         obey_signals(signals, orders, overrides, loaded.settings.clone())?;
         if let Some(unserved) = loaded.unserved(cfg!(feature = "http")) {
             warn!("{unserved}; mail is distributed all the same");
@@ -117,28 +117,33 @@ fn serve(_: &Settings, _: &Arc<Live>) -> Option<std::convert::Infallible> {
     None
 }
 
-/// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was, and keeps them until they are asked for.
-fn catch_signals(orders: &Sender<Control>) -> Result<Signals, CliError> {
-    let interrupted = orders.clone();
-    ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(no_signals)?;
-    Signals::new([SIGTERM, SIGHUP]).map_err(no_signals)
-}
-
+/// INT by ctrlc; TERM and HUP by signal-hook, which tells which one it was.
 fn obey_signals(
     mut signals: Signals,
     orders: Sender<Control>,
     overrides: Overrides,
     start: Settings,
 ) -> Result<(), CliError> {
-    let listen = move || {
-        for signal in signals.forever() {
-            let order = match signal {
-                SIGHUP => Control::Reload(Box::new(reload(&overrides, &start))),
-                _ => Control::Stop,
-            };
-            let _ = orders.try_send(order);
+    let interrupted = orders.clone();
+    ctrlc::set_handler(move || drop(interrupted.try_send(Control::Stop))).map_err(no_signals)?;
+    signals.add_signal(SIGTERM).map_err(no_signals)?;
+    // A file may take its time, and TERM does not wait for it. One HUP more than the one in work says as much as many.
+    let (reloads, asked) = bounded(1);
+    let reloaded = orders.clone();
+    let reloading = move || {
+        for () in asked {
+            let _ = reloaded.try_send(Control::Reload(Box::new(reload(&overrides, &start))));
         }
     };
+    let listen = move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => drop(reloads.try_send(())),
+                _ => drop(orders.try_send(Control::Stop)),
+            }
+        }
+    };
+    thread::Builder::new().name("reload".into()).spawn(reloading).map_err(no_signals)?;
     thread::Builder::new().name("signals".into()).spawn(listen).map_err(no_signals)?;
     Ok(())
 }

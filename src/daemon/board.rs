@@ -7,6 +7,7 @@ mod held;
 mod paused;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZero;
@@ -46,7 +47,7 @@ struct Inner {
     held: Held,
     /// Messages that a worker was to open and did not find where they were believed to be.
     strays: Vec<(Level, MessageName)>,
-    /// Messages that workers were faster in telling of than the scheduler's thread, which has yet to.
+    /// Messages that workers told of before the scheduler's thread did: see [`told`].
     told: HashSet<MessageId>,
     /// Counts looks at directories.
     look: u32,
@@ -198,27 +199,6 @@ impl Board {
             Some(_) => self.wake_the_idle(),
         }
         if was_held { Found::From(Priority::Held) } else { Found::New }
-    }
-
-    /// A worker has opened the message. Where nobody has told yet that it has come, `tell` does so before anybody tells more.
-    pub fn begins(&self, key: Key, tell: impl FnOnce()) {
-        let mut inner = self.inner.lock();
-        let Some(known) = inner.known.get_mut(key).filter(|known| !known.is_told) else { return };
-        known.is_told = true;
-        let id = known.name().id;
-        inner.told.insert(id);
-        tell();
-    }
-
-    /// The scheduler's thread knows where the message came from. `tell`s so, unless a worker has.
-    pub fn came(&self, name: &MessageName, tell: impl FnOnce()) {
-        let mut inner = self.inner.lock();
-        if let Some(known) = inner.known.find(name).and_then(|key| inner.known.get_mut(key)) {
-            known.is_told = true;
-        }
-        if !inner.told.remove(&name.id) {
-            tell();
-        }
     }
 
     /// A message was found to be held.

@@ -1,7 +1,13 @@
 //! `sympa-dist run`: the signals it obeys, and what it leaves.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
 use crate::bench::{Bench, DONE, Scheduler, TRY_AGAIN, Told, assert_once_each, gated};
@@ -141,6 +147,58 @@ fn hup_brings_the_new_configuration_at_the_next_boundary() {
     assert_once_each(&second, members("m", 70).split_off(20));
     let sizes: Vec<usize> = second.record().taken.iter().map(|taken| taken.envelope.recipients.len()).collect();
     assert_eq!(sizes, [25, 25]);
+}
+
+/// A configuration that comes slowly: a FIFO, which whoever reads it waits at.
+struct Slowly(PathBuf);
+
+impl Slowly {
+    fn new(bench: &Bench) -> Slowly {
+        let path = bench.file("slow.toml", "");
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap();
+        Slowly(path)
+    }
+
+    /// Waits until somebody reads it, who then waits for what is written to what this gives, and for its end.
+    fn wait_for_reader(&self) -> File {
+        let mut open = File::options();
+        open.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let mut reader = None;
+        wait_until(
+            "it is read",
+            || {
+                reader = open.open(&self.0).ok();
+                reader.is_some()
+            },
+            String::new,
+        );
+        reader.expect("it is read")
+    }
+}
+
+#[test]
+fn a_hup_while_the_configuration_is_read_ends_nothing_and_term_does_not_wait_for_a_reload() {
+    let bench = Bench::new();
+    let slowly = Slowly::new(&bench);
+    let scheduler = bench.scheduler_with("--config slow.toml");
+    let mut first = slowly.wait_for_reader();
+    scheduler.signal(Signal::HUP);
+    first.write_all(b"[run]\nworkers = 1\n").unwrap();
+    drop(first);
+    scheduler.wait_until_ready();
+    let _reload = slowly.wait_for_reader();
+    scheduler.stop();
+}
+
+#[test]
+fn term_ends_what_has_only_begun_to_read_its_configuration() {
+    let bench = Bench::new();
+    let slowly = Slowly::new(&bench);
+    let mut scheduler = bench.scheduler_with("--config slow.toml");
+    let _reader = slowly.wait_for_reader();
+    scheduler.signal(Signal::TERM);
+    assert_eq!(scheduler.wait().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]

@@ -95,16 +95,17 @@ impl SmtpSink {
             let file = fs::File::open(entry.unwrap().path()).unwrap();
             let lines = BufReader::new(file).lines().map_while(Result::ok);
             let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let queue_id =
-                head.iter().find_map(|line| line.trim().strip_prefix("by postfix.test (Postfix) with ESMTP id "));
-            for line in &head {
-                // X-Rcpt-Args: <a@b.org> or X-Rcpt-Args: <a@b.org> ORCPT=…
-                let Some(path) = line.strip_prefix("X-Rcpt-Args: <") else { continue };
-                let recipient = path.split('>').next().unwrap().to_owned();
-                if queue_id.is_none_or(|id| by_postfix.insert((id.to_owned(), recipient.clone()))) {
-                    recipients.push(recipient);
-                }
+            // X-Rcpt-Args: <a@b.org> or X-Rcpt-Args: <a@b.org> ORCPT=…
+            let paths = head.iter().filter_map(|line| line.strip_prefix("X-Rcpt-Args: <"));
+            let mut here: Vec<String> = paths.map(|path| path.split('>').next().unwrap().to_owned()).collect();
+            const BY: &str = "by postfix.test (Postfix) with ESMTP id ";
+            if let Some(id) = head.iter().find_map(|line| line.trim().strip_prefix(BY)) {
+                let line_of = |recipient: &String| (id.to_owned(), recipient.clone());
+                let lines: Vec<_> = here.iter().map(line_of).collect();
+                here.retain(|recipient| !by_postfix.contains(&line_of(recipient)));
+                by_postfix.extend(lines);
             }
+            recipients.append(&mut here);
         }
         recipients.sort();
         recipients
@@ -247,6 +248,7 @@ impl Postfix {
     }
 
     /// Waits until it has nothing left to hand on. One that is ended before sends some of it again, and some a minute later.
+    /// (Its queues lie flat for that: main.cf hashes only `defer`.)
     pub fn wait_until_idle(&self) {
         let files = || -> usize {
             let entries = |queue| fs::read_dir(self.path("queue").join(queue)).unwrap();
