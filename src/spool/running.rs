@@ -2,8 +2,8 @@
 //!
 //! For people and dashboards; nobody's mail depends on it. The process holds a lock on its file as long as it lives, so
 //! a file that a dead one left is known for what it is. It is overwritten in place, in one write that never makes it
-//! shorter, and never synced: after a power loss nobody runs. A reader that meets it half written finds no JSON, looks
-//! again, and in the end does without.
+//! shorter, and never synced: after a power loss nobody runs. A reader that meets it half written finds no JSON, or the
+//! beginning of one edition and the end of another, looks again, and in the end does without.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,18 @@ pub struct Scheduler {
     /// It has work, and has said nothing for so many seconds. Nobody says this of himself: see [`heard`].
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub silent: Option<u64>,
+}
+
+/// What is in a file. The members stand in this order: where the first and the last differ, they are of two writes. Versions
+/// that write neither are taken at their word.
+#[derive(Serialize, Deserialize)]
+struct Edition<T> {
+    #[serde(default)]
+    edition: u64,
+    #[serde(flatten)]
+    scheduler: T,
+    #[serde(default)]
+    end: u64,
 }
 
 /// How fast all of it goes: recipients a second who were tried for the first time, over the last minute, or since something is
@@ -136,8 +148,15 @@ const MOST_LOOKS: usize = 4;
 pub struct Running {
     place: Dir,
     file: SpoolFile,
-    /// Octets it has.
-    length: Mutex<usize>,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    /// Octets the file has.
+    length: usize,
+    /// The number of the last edition.
+    edition: u64,
 }
 
 impl Running {
@@ -154,16 +173,18 @@ impl Running {
         let name = SchedulerName { host: host.to_owned(), pid }.to_string();
         let file = place.create(&name)?;
         file.lock()?;
-        Ok(Running { place, file, length: Mutex::default() })
+        Ok(Running { place, file, written: Mutex::default() })
     }
 
     pub fn write(&self, scheduler: &Scheduler) -> Result<()> {
-        let mut text = serde_json::to_vec(scheduler).expect("strings and numbers are always JSON");
+        let mut written = self.written.lock();
+        written.edition += 1;
+        let edition = Edition { edition: written.edition, scheduler, end: written.edition };
+        let mut text = serde_json::to_vec(&edition).expect("strings and numbers are always JSON");
         text.push(b'\n');
-        let mut length = self.length.lock();
         // Shorter, it would be no JSON between two calls.
-        text.resize(text.len().max(*length), b'\n');
-        *length = text.len();
+        text.resize(text.len().max(written.length), b'\n');
+        written.length = text.len();
         self.file.write_at(&text, 0)
     }
 }
@@ -194,13 +215,19 @@ pub fn list_with(spool: &Spool, runs: impl Fn(&SchedulerName) -> bool) -> Result
             if said.is_some() || file.look()?.size > MAX_LENGTH {
                 break;
             }
-            said = serde_json::from_slice(&file.read_all(MAX_LENGTH)?).ok();
+            said = whole(&file.read_all(MAX_LENGTH)?);
         }
         // It holds the lock, so it is there: it has not said anything yet, or there is no room to.
         schedulers.push(said.map_or_else(|| Scheduler::unknown(&name), |said: Scheduler| said.of(&name)));
     }
     schedulers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     Ok(schedulers)
+}
+
+/// What one write wrote.
+fn whole(text: &[u8]) -> Option<Scheduler> {
+    let Edition { edition, scheduler, end } = serde_json::from_slice(text).ok()?;
+    (edition == end).then_some(scheduler)
 }
 
 /// Notes who of them has fallen silent. What such a one said of its rates does not hold any more.
@@ -373,12 +400,39 @@ mod tests {
             let mut read = 0;
             while !writer.is_finished() {
                 for scheduler in list(&spool).unwrap() {
-                    assert_eq!(scheduler.rates.len(), scheduler.workers);
+                    assert_eq!(scheduler.rates.len(), scheduler.workers, "0 of one that was torn each time");
                     read += 1;
                 }
             }
             assert!(read > 0);
         });
+    }
+
+    #[test]
+    fn the_beginning_of_one_edition_and_the_end_of_another_is_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create(&Disk::default(), dir.path()).unwrap();
+        let running = Running::begin(&spool, "mail.example.org", 17).unwrap();
+        let name = running.file.name().parse().unwrap();
+        let [old, new] = [1, 2].map(|workers| {
+            let of = Scheduler {
+                version: "1".into(),
+                workers,
+                sent: [workers as u64; Level::COUNT],
+                ..Scheduler::unknown(&name)
+            };
+            running.write(&of).unwrap();
+            (std::fs::read(dir.path().join("running").join(running.file.name())).unwrap(), of)
+        });
+        assert_eq!(old.0.len(), new.0.len());
+        let mut torn = 0;
+        for at in 0..=new.0.len() {
+            match whole(&[&new.0[..at], &old.0[at..]].concat()) {
+                Some(said) => assert!([&old.1, &new.1].contains(&&said), "{said:?}"),
+                None => torn += 1,
+            }
+        }
+        assert!(torn > 0 && torn < new.0.len());
     }
 
     #[test]

@@ -480,6 +480,8 @@ fn without_a_log_or_with_an_order_that_makes_no_sense_it_says_so() {
         .runs(&format!("report {id} --events not-there"), TRY_AGAIN)
         .complains(&["cannot read not-there: No such file"]);
     bench.runs(&format!("report {id} --events ."), TRY_AGAIN).complains(&["cannot read .: "]);
+    // It has no end.
+    bench.runs(&format!("report {id} --events /dev/full"), TRY_AGAIN).complains(&["/dev/full: ", "a device"]);
     bench.file("empty.jsonl", "");
     bench.runs(&format!("report {id} --events empty.jsonl"), FINDINGS).complains(&["there are no events in the log"]);
 }

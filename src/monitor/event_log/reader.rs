@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -166,10 +166,15 @@ fn take(path: &Path, file: File, seen: &mut HashSet<(u64, u64)>, files: &mut Vec
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    match file.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(file),
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
     }
+    // Some, as /dev/full, have no end.
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("it is a device; what was written there can't be read back"));
+    }
+    Ok(file)
 }
 
 /// What this program or logrotate has made of earlier files: `events.jsonl.1`, `events.jsonl-20261201`.
